@@ -1,0 +1,1 @@
+//! Numbers: known bits, ranges, scalars.

@@ -1,0 +1,1 @@
+//! The executor: a checked interpreter of original and rewritten programs.

@@ -1,0 +1,82 @@
+//! Kernel versions, and the rules that tell them apart.
+//!
+//! A version is compared here and nowhere else. Each field says what it means and since when. Fields are grouped by the
+//! room that reads them.
+
+use thiserror::Error;
+
+/// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum KernelVersion {
+    /// Linux 6.1.
+    V6_1,
+    /// Linux 6.12.
+    V6_12,
+    /// Linux 6.18.
+    V6_18,
+    /// Linux 7.3.
+    V7_3,
+}
+
+use KernelVersion::{V6_1, V6_12, V6_18, V7_3};
+
+/// A version that is not modelled.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("no rules for kernel \"{0}\"; there are 6.1, 6.12, 6.18 and 7.3")]
+pub struct UnknownVersion(pub String);
+
+impl KernelVersion {
+    /// All versions, oldest first.
+    pub const ALL: [KernelVersion; 4] = [V6_1, V6_12, V6_18, V7_3];
+    /// The newest.
+    pub const NEWEST: KernelVersion = V7_3;
+
+    /// The version as people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            V6_1 => "6.1",
+            V6_12 => "6.12",
+            V6_18 => "6.18",
+            V7_3 => "7.3",
+        }
+    }
+}
+
+impl std::fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for KernelVersion {
+    type Err = UnknownVersion;
+
+    fn from_str(text: &str) -> Result<KernelVersion, UnknownVersion> {
+        KernelVersion::ALL.into_iter().find(|v| v.name() == text).ok_or_else(|| UnknownVersion(text.to_owned()))
+    }
+}
+
+/// How a scalar's range is represented.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RangeModel {
+    /// Signed and unsigned minimum and maximum, for 64 and for 32 bits (up to 7.0).
+    MinMax,
+    /// One arc on the circle of 64-bit numbers and one on that of 32-bit numbers (7.1 and later, `struct cnum64`).
+    Circular,
+}
+
+/// The rules of one kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// The kernel that they stand for; for people, never compared outside of this file.
+    pub version: KernelVersion,
+    /// How scalar ranges are represented.
+    pub range_model: RangeModel,
+}
+
+impl Rules {
+    /// The rules of a version.
+    pub fn of(version: KernelVersion) -> Rules {
+        Rules { version, range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax } }
+    }
+}

@@ -1,0 +1,13 @@
+//! loopdiff: differential testing of `bpf_loop` inlining in the Linux BPF verifier.
+//!
+//! A [`program`] is verified under the rules of a [`kernel`], its loops are inlined by [`rewrite`], and both forms are run by
+//! [`exec`] and compared. Data flow and the direction of dependencies: `core/docs/design.md`.
+
+pub mod btf;
+pub mod domain;
+pub mod exec;
+pub mod isa;
+pub mod kernel;
+pub mod program;
+pub mod rewrite;
+pub mod verifier;

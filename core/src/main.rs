@@ -1,0 +1,3 @@
+//! The command `loopdiff`.
+
+fn main() {}

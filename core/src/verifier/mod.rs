@@ -1,0 +1,5 @@
+//! The verifier: is the program acceptable under a kernel's rules, and what was learnt on the way.
+
+mod verdict;
+
+pub use verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};
