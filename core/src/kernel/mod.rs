@@ -6,7 +6,14 @@
 
 pub mod limits;
 mod rules;
+mod rules_walk;
 mod uapi;
 
 pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules_walk::{
+    BackEdges, Backtracking, CallbackExit, CallbackWalk, ConstantKeyLookup, ForcedCheckpoints, GlobalSubprogs,
+    LeavesCallback, LivenessModel, LoopCount, MainAsCallback, MaskFork, NullArgument, NullCompare, PointerOffset,
+    PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths,
+    WalkRules,
+};
 pub use uapi::{MapType, ProgType, UnknownName};

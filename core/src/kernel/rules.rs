@@ -3,6 +3,7 @@
 //! A version is compared here and nowhere else. Each field says what it means and since when. Fields are grouped by the
 //! room that reads them.
 
+use super::rules_walk::WalkRules;
 use thiserror::Error;
 
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
@@ -72,11 +73,19 @@ pub struct Rules {
     pub version: KernelVersion,
     /// How scalar ranges are represented.
     pub range_model: RangeModel,
+    /// The walk over all paths.
+    pub walk: WalkRules,
 }
 
 impl Rules {
     /// The rules of a version.
     pub fn of(version: KernelVersion) -> Rules {
-        Rules { version, range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax } }
+        let (range_model, walk) = match version {
+            V6_1 => (RangeModel::MinMax, WalkRules::V6_1),
+            V6_12 => (RangeModel::MinMax, WalkRules::V6_12),
+            V6_18 => (RangeModel::MinMax, WalkRules::V6_18),
+            V7_3 => (RangeModel::Circular, WalkRules::V7_3),
+        };
+        Rules { version, range_model, walk }
     }
 }
