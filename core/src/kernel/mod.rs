@@ -11,7 +11,7 @@ mod uapi;
 
 pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use rules_walk::{
-    BackEdges, Backtracking, CallbackExit, CallbackWalk, ConstantKeyLookup, ForcedCheckpoints, GlobalSubprogs,
+    BackEdges, Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKeyLookup, ForcedCheckpoints, GlobalSubprogs,
     LeavesCallback, LivenessModel, LoopCount, MainAsCallback, MaskFork, NullArgument, NullCompare, PointerOffset,
     PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths,
     WalkRules,

@@ -52,6 +52,17 @@ pub enum ScalarLinks {
     Copies,
     /// Also narrow copies, spills and sums with a constant; ids are compared (6.4, 6.11).
     CopiesAndSums,
+    /// Also differences, 32-bit sums and negative distances (7.0).
+    CopiesAndDifferences,
+}
+
+/// What becomes of a pointer's id once it is known not to be NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CheckedPointerId {
+    /// It is dropped (up to 7.0).
+    Dropped,
+    /// It stays (7.1).
+    Kept,
 }
 
 /// How spilled and filled scalars are tracked.
@@ -225,6 +236,8 @@ pub struct WalkRules {
     pub pointer_offset: PointerOffset,
     /// Which scalars are linked.
     pub scalar_links: ScalarLinks,
+    /// Ids of pointers that passed a NULL check.
+    pub checked_pointer_id: CheckedPointerId,
     /// How scalars are spilled.
     pub scalar_spills: ScalarSpills,
     /// What a callback must return.
@@ -259,9 +272,18 @@ pub struct WalkRules {
     pub reference_scope: ReferenceScope,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
+    /// How a program with too many pending branches fails: `EFAULT` (14), since 6.17 `E2BIG` (7).
+    pub pending_errno: i32,
+    /// How many CPUs the machine may have, which bounds `get_smp_processor_id`: that of the measured guests.
+    pub cpus: u32,
 }
 
 impl WalkRules {
+    /// True when a refused stack access is reported with the pointer's whole offset (7.1) and not its fixed part alone.
+    pub fn stack_message_has_whole_offset(&self) -> bool {
+        self.pointer_offset == PointerOffset::Folded
+    }
+
     /// Linux 6.1.192.
     pub const V6_1: WalkRules = WalkRules {
         frames_max: 8,
@@ -271,6 +293,7 @@ impl WalkRules {
         liveness: LivenessModel::ReadMarks,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
+        checked_pointer_id: CheckedPointerId::Dropped,
         scalar_spills: ScalarSpills::BoundedOnly,
         return_check: ReturnCheck::KnownBits,
         loop_count: LoopCount::Ignored,
@@ -288,6 +311,8 @@ impl WalkRules {
         store_to_ctx: StoreToCtx::RegisterOnly,
         reference_scope: ReferenceScope::PerFrame,
         forced_checkpoints: ForcedCheckpoints::No,
+        pending_errno: 14,
+        cpus: 1,
     };
 
     /// Linux 6.12.95.
@@ -314,6 +339,7 @@ impl WalkRules {
         constant_key_lookup: ConstantKeyLookup::NonNull,
         reference_scope: ReferenceScope::PerPath,
         liveness: LivenessModel::Static,
+        pending_errno: 7,
         ..WalkRules::V6_12
     };
 
@@ -322,6 +348,8 @@ impl WalkRules {
         frames_max: 16,
         callback_exit: CallbackExit::KeepArguments,
         pointer_offset: PointerOffset::Folded,
+        scalar_links: ScalarLinks::CopiesAndDifferences,
+        checked_pointer_id: CheckedPointerId::Kept,
         main_as_callback: MainAsCallback::Refused,
         leaves_callback: LeavesCallback::Refused,
         mask_fork: MaskFork::AndOr,
