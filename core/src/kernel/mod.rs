@@ -4,9 +4,12 @@
 //! Stands for `include/uapi/linux/bpf.h` and the tables of the verifier (6.1 … 7.3). A version is turned into [`Rules`]
 //! here and nowhere else; every other room reads named fields.
 
+pub mod helpers;
 pub mod limits;
 mod rules;
+mod span;
 mod uapi;
 
 pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};
