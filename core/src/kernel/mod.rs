@@ -4,6 +4,7 @@
 //! Stands for `include/uapi/linux/bpf.h` and the tables of the verifier (6.1 … 7.3). A version is turned into [`Rules`]
 //! here and nowhere else; every other room reads named fields.
 
+pub mod helpers;
 pub mod limits;
 mod rules;
 mod rules_walk;
@@ -16,4 +17,9 @@ pub use rules_walk::{
     PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths,
     WalkRules,
 };
+mod span;
+mod uapi;
+
+pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};
