@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use super::rules_domain::DomainRules;
+
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum KernelVersion {
@@ -72,11 +74,17 @@ pub struct Rules {
     pub version: KernelVersion,
     /// How scalar ranges are represented.
     pub range_model: RangeModel,
+    /// What is known of numbers.
+    pub domain: DomainRules,
 }
 
 impl Rules {
     /// The rules of a version.
     pub fn of(version: KernelVersion) -> Rules {
-        Rules { version, range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax } }
+        Rules {
+            version,
+            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
+            domain: DomainRules::of(version),
+        }
     }
 }
