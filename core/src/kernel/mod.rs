@@ -22,4 +22,12 @@ mod uapi;
 
 pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use span::Span;
+mod rules_domain;
+mod uapi;
+
+pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules_domain::{
+    AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
+    MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
+};
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -6,6 +6,8 @@
 use super::rules_walk::WalkRules;
 use thiserror::Error;
 
+use super::rules_domain::DomainRules;
+
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum KernelVersion {
@@ -75,6 +77,8 @@ pub struct Rules {
     pub range_model: RangeModel,
     /// The walk over all paths.
     pub walk: WalkRules,
+    /// What is known of numbers.
+    pub domain: DomainRules,
 }
 
 impl Rules {
@@ -87,5 +91,10 @@ impl Rules {
             V7_3 => (RangeModel::Circular, WalkRules::V7_3),
         };
         Rules { version, range_model, walk }
+        Rules {
+            version,
+            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
+            domain: DomainRules::of(version),
+        }
     }
 }
