@@ -7,6 +7,7 @@
 pub mod ctx;
 pub mod helpers;
 pub mod limits;
+pub mod maps;
 mod rules;
 mod span;
 mod uapi;
