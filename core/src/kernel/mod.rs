@@ -4,8 +4,10 @@
 //! Stands for `include/uapi/linux/bpf.h` and the tables of the verifier (6.1 … 7.3). A version is turned into [`Rules`]
 //! here and nowhere else; every other room reads named fields.
 
+pub mod ctx;
 pub mod helpers;
 pub mod limits;
+pub mod maps;
 mod rules;
 mod rules_walk;
 mod uapi;

@@ -19,7 +19,7 @@ pub use proto::{
 
 use super::{KernelVersion, ProgType, Rules, span::Span};
 use menus::Entry;
-use names::id_of;
+pub(super) use names::id_of;
 
 /// What a call of a helper is checked against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -81,7 +81,7 @@ pub fn helper_log_name(id: i32, rules: &Rules) -> String {
 }
 
 /// The number of a name that stands in one of our tables; an unknown one does not compile.
-pub(super) const fn id_of(name: &str) -> i32 {
+pub(in crate::kernel) const fn id_of(name: &str) -> i32 {
     let mut n = 0;
     while n < NAMES.len() {
         if same(NAMES[n].as_bytes(), name.as_bytes()) {
