@@ -3,8 +3,10 @@
 //! Stands for what `BPF_PROG_LOAD` and `BPF_MAP_CREATE` are given (6.1 … 7.3), before any kernel has looked at it:
 //! nothing here is checked beyond what the container itself needs.
 
+mod error;
 mod layout;
 
+pub use error::InputError;
 pub use layout::{Layout, SubprogIdx, subprog_target};
 
 use crate::btf::Linkage;
