@@ -32,4 +32,5 @@ pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
+pub use rules::{BtfLayout, BtfRules, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use uapi::{MapType, ProgType, UnknownName};

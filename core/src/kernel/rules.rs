@@ -68,6 +68,35 @@ pub enum RangeModel {
     Circular,
 }
 
+/// Whether the BTF parser reads a layout section.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BtfLayout {
+    /// The header ends before it (up to 6.18).
+    Unknown,
+    /// It may follow types and strings (7.3).
+    Known,
+}
+
+/// Whether the flag bit of a BTF tag may be set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BtfTagFlag {
+    /// It must be clear (up to 6.14).
+    Refused,
+    /// It marks an attribute (6.15 and later).
+    Allowed,
+}
+
+/// What the BTF parser takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BtfRules {
+    /// Bits that the `info` word of a type may have set: counts of 16 bits and kinds of 5 up to 6.18, of 24 and 7 in 7.3.
+    pub info_mask: u32,
+    /// The layout section.
+    pub layout: BtfLayout,
+    /// The flag of tags.
+    pub tag_flag: BtfTagFlag,
+}
+
 /// The rules of one kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -79,6 +108,8 @@ pub struct Rules {
     pub walk: WalkRules,
     /// What is known of numbers.
     pub domain: DomainRules,
+    /// What the BTF parser takes.
+    pub btf: BtfRules,
 }
 
 impl Rules {
@@ -95,6 +126,14 @@ impl Rules {
             version,
             range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
             domain: DomainRules::of(version),
+        Rules {
+            version,
+            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
+            btf: BtfRules {
+                info_mask: if version >= V7_3 { u32::MAX } else { 0x9f00_ffff },
+                layout: if version >= V7_3 { BtfLayout::Known } else { BtfLayout::Unknown },
+                tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
+            },
         }
     }
 }
