@@ -6,7 +6,9 @@
 
 pub mod limits;
 mod rules;
+mod rules_rewrite;
 mod uapi;
 
 pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules_rewrite::{HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
 pub use uapi::{MapType, ProgType, UnknownName};
