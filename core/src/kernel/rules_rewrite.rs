@@ -48,8 +48,10 @@ pub enum MayGotoForm {
 pub enum SmpProcessorId {
     /// It stays a helper call (6.1).
     Call,
-    /// A load through the CPU's own memory (6.10 and later, on x86).
-    PerCpuLoad,
+    /// A load through the CPU's own memory, from a 32-bit address (6.12, on x86).
+    PerCpuLoad32,
+    /// The same from a sign-extended address (6.18 and later, on x86).
+    PerCpuLoad64,
 }
 
 /// Helper calls in a kernel's dump: `imm` is the distance of the helper's code from a base address, which is fixed for
@@ -78,6 +80,8 @@ pub struct RewriteRules {
     pub may_goto: MayGotoForm,
     /// What a dump shows for `get_smp_processor_id`.
     pub smp_processor_id: SmpProcessorId,
+    /// Bytes before the values in an array map's kernel object, in the same builds.
+    pub array_value_offset: i32,
     /// Helper calls in the dumps of the builds that were measured: Debian 6.1.192, 6.12.95, 6.18.15 and 7.3.4, x86-64.
     pub helper_imms: HelperImms,
 }
@@ -93,7 +97,17 @@ impl RewriteRules {
                 V6_12 => MayGotoForm::Counted,
                 V6_18 | V7_3 => MayGotoForm::Timed,
             },
-            smp_processor_id: if version >= V6_12 { SmpProcessorId::PerCpuLoad } else { SmpProcessorId::Call },
+            smp_processor_id: match version {
+                V6_1 => SmpProcessorId::Call,
+                V6_12 => SmpProcessorId::PerCpuLoad32,
+                V6_18 | V7_3 => SmpProcessorId::PerCpuLoad64,
+            },
+            array_value_offset: match version {
+                V6_1 => 272,
+                V6_12 => 264,
+                V6_18 => 304,
+                V7_3 => 296,
+            },
             helper_imms: HelperImms(match version {
                 // Helper 8 has a variant of its own for socket filters.
                 V6_1 => &[(189712, 181), (179680, 8), (29296, 8)],

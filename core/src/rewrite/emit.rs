@@ -5,7 +5,7 @@ use super::text::{JumpTooLong, Text, reference};
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::NopForms;
 use crate::kernel::limits::{INLINED_LOOP_LEN, LOOPS_MAX};
-use crate::program::SubprogIdx;
+use crate::program::{Layout, SubprogIdx};
 
 /// Where the local call stands in the inlined loop.
 const CALLBACK_CALL: u32 = 12;
@@ -143,13 +143,14 @@ pub(super) fn remove_nops(text: &mut Text, forms: NopForms) {
 ///
 /// With main alone there is nothing that the kernel would look up. Kernel: `jit_subprogs` (6.1 … 7.3).
 #[doc(alias = "jit_subprogs")]
-pub(super) fn dangling_reference(text: &Text) -> Option<(usize, i64)> {
-    if text.subprogs().len() <= 1 {
+pub(super) fn dangling_reference(insns: &[Insn], layout: &Layout) -> Option<(usize, i64)> {
+    if layout.len() <= 1 {
         return None;
     }
-    text.insns().iter().enumerate().find_map(|(at, insn)| {
+    insns.iter().enumerate().find_map(|(at, insn)| {
         let distance = reference(*insn).filter(|_| matches!(insn.code, opcode::LD_IMM64 | opcode::CALL))?;
         let target = at as i64 + 1 + distance;
-        (!text.is_start(target)).then_some((at, target))
+        let start = u32::try_from(target).ok().and_then(|t| layout.starting(InsnIdx(t)));
+        start.is_none().then_some((at, target))
     })
 }

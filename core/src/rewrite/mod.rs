@@ -14,11 +14,17 @@
 //! Invariants: every instruction of an answer has an origin, in ascending order; a jump's target has the original target
 //! as its origin, unless that was removed; every subprogram that stays starts where the answer's layout says.
 
+mod ctx;
 mod emit;
+mod late;
+mod normalise;
 mod plan;
+mod provenance;
 mod result;
 mod text;
 
+pub use late::{Late, LateError, Wild, late_fixups};
+pub use normalise::{Comparison, as_dumped, compare, normalise};
 pub use plan::{LoopInlining, Plan};
 pub use result::{InlinedLoop, Rewritten};
 
@@ -41,15 +47,39 @@ pub fn emit(program: &Program, facts: &Facts, plan: &Plan, rules: &Rules) -> Res
     emit::hard_wire_branches(&mut text);
     emit::remove_dead_code(&mut text);
     emit::remove_nops(&mut text, rules.rewrite.nops);
-    if let Some((at, target)) = emit::dangling_reference(&text) {
-        return Err(Rejection {
-            at: text.origin().get(at).copied(),
-            errno: Errno::EFAULT,
-            text: rules.rewrite.missing_subprog.text(target),
-            insns_processed: facts.insns_processed,
-        });
+    let rewritten = finish(program, facts, plan, &text);
+    check_late(&rewritten, facts, rules)?;
+    Ok(rewritten)
+}
+
+/// Refuses what a kernel refuses after the passes that are not applied here: it is their program that it looks at, and
+/// their indexes that it prints. Where something in them is not modelled, the index is that in our program.
+///
+/// Kernel: `do_misc_fixups`, `fixup_call_args` (6.1 … 7.3).
+#[doc(alias = "fixup_call_args")]
+fn check_late(rewritten: &Rewritten, facts: &Facts, rules: &Rules) -> Result<(), Rejection> {
+    /// No late pass makes more of one instruction.
+    const GROWTH_MAX: usize = 9;
+    let insns = &rewritten.program.insns;
+    let dangling = emit::dangling_reference(insns, &rewritten.layout);
+    if dangling.is_none() && insns.len() * GROWTH_MAX <= i16::MAX as usize {
+        return Ok(());
     }
-    Ok(finish(program, facts, plan, &text))
+    let origin = |at: usize| rewritten.origin.get(at).copied();
+    let late = match late_fixups(rewritten, rules) {
+        Ok(late) => emit::dangling_reference(&late.insns, &late.layout).map(|(_, target)| target),
+        Err(LateError::JumpTooLong(at)) => return Err(unpatchable(origin(at.at()).unwrap_or(at), facts)),
+        Err(LateError::NotModelled { .. }) => None,
+    };
+    let Some((at, target)) = dangling else {
+        return Ok(());
+    };
+    Err(Rejection {
+        at: origin(at),
+        errno: Errno::EFAULT,
+        text: rules.rewrite.missing_subprog.text(late.unwrap_or(target)),
+        insns_processed: facts.insns_processed,
+    })
 }
 
 /// A jump across the instruction would have to be longer than 16 bits hold.
@@ -90,6 +120,8 @@ fn moved_funcs(program: &Program, facts: &Facts, text: &Text) -> Vec<Func> {
     program.funcs.iter().filter_map(moved).collect()
 }
 
+#[cfg(test)]
+mod labels_test;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -128,11 +128,6 @@ impl Text {
         }
     }
 
-    /// True when a subprogram starts at the index.
-    pub fn is_start(&self, at: i64) -> bool {
-        self.subprogs.binary_search_by_key(&at, |s| i64::from(s.start)).is_ok()
-    }
-
     /// Where the subprograms lie.
     pub fn layout(&self) -> Layout {
         Layout::from_starts(self.subprogs.iter().map(|s| InsnIdx(s.start)).collect(), InsnIdx(self.len() as u32))
@@ -177,6 +172,23 @@ impl Text {
         self.seen.drain(at..end);
         self.origin.drain(at..end);
         self.move_starts(span);
+    }
+
+    /// Lets every jump to `target` reach `delta` further, except those of the `delta` instructions from there on.
+    ///
+    /// Kernel: `adjust_jmp_off` (6.12 … 7.3).
+    #[doc(alias = "adjust_jmp_off")]
+    pub fn redirect_jumps(&mut self, target: usize, delta: usize) {
+        for at in (0..target).chain(target + delta..self.len()) {
+            let insn = self.insn(at).filter(|i| !matches!(i.code, opcode::LD_IMM64 | opcode::CALL));
+            let Some((insn, distance)) = insn.and_then(|i| Some((i, reference(i)?))) else {
+                continue;
+            };
+            let reaches = at as i64 + 1 + distance == target as i64;
+            if let Some(moved) = with_reference(insn, distance + delta as i64).filter(|_| reaches) {
+                self.set_insn(at, moved);
+            }
+        }
     }
 
     /// Everything outside of the span that points somewhere, with its new form, or `None` when that does not fit.
