@@ -121,6 +121,8 @@ fn moved_funcs(program: &Program, facts: &Facts, text: &Text) -> Vec<Func> {
 }
 
 #[cfg(test)]
+mod align;
+#[cfg(test)]
 mod labels_test;
 #[cfg(test)]
 mod testing;

@@ -97,7 +97,14 @@ pub fn all_fit(program: &Program, stack_depth: &[u16]) -> Facts {
     }
     let mut depth = stack_depth.to_vec();
     depth.resize(layout.len(), 0);
-    Facts { seen: vec![true; program.insns.len()], layout, loops, stack_depth: depth, insns_processed: 7 }
+    Facts {
+        seen: vec![true; program.insns.len()],
+        folded: Vec::new(),
+        layout,
+        loops,
+        stack_depth: depth,
+        insns_processed: 7,
+    }
 }
 
 /// Marks a range as never reached.

@@ -38,15 +38,21 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// The original program; instructions of which the facts say nothing count as seen.
+    /// The original program with its folded branches; instructions of which the facts say nothing count as seen.
     pub fn new(program: &Program, facts: &Facts) -> Text {
         let len = program.insns.len();
         let mut seen = facts.seen.clone();
         seen.resize(len, true);
         let depth = |n: usize| facts.stack_depth.get(n).copied().unwrap_or(0);
         let subprogs = facts.layout.starts().iter().enumerate();
+        let mut insns = program.insns.clone();
+        for (at, off) in &facts.folded {
+            if let Some(insn) = insns.get_mut(at.at()) {
+                *insn = Insn::new(opcode::JA, 0, 0, *off, 0);
+            }
+        }
         Text {
-            insns: program.insns.clone(),
+            insns,
             seen,
             origin: (0..len as u32).map(InsnIdx).collect(),
             subprogs: subprogs
