@@ -33,4 +33,9 @@ pub use rules_domain::{
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
 pub use rules::{BtfLayout, BtfRules, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
+mod rules_rewrite;
+mod uapi;
+
+pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules_rewrite::{HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
 pub use uapi::{MapType, ProgType, UnknownName};

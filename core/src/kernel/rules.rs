@@ -4,6 +4,7 @@
 //! room that reads them.
 
 use super::rules_walk::WalkRules;
+use super::RewriteRules;
 use thiserror::Error;
 
 use super::rules_domain::DomainRules;
@@ -110,6 +111,8 @@ pub struct Rules {
     pub domain: DomainRules,
     /// What the BTF parser takes.
     pub btf: BtfRules,
+    /// What the rewrite reads.
+    pub rewrite: RewriteRules,
 }
 
 impl Rules {
@@ -134,6 +137,10 @@ impl Rules {
                 layout: if version >= V7_3 { BtfLayout::Known } else { BtfLayout::Unknown },
                 tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
             },
+        Rules {
+            version,
+            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
+            rewrite: RewriteRules::of(version),
         }
     }
 }
