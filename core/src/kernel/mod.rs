@@ -9,33 +9,24 @@ pub mod helpers;
 pub mod limits;
 pub mod maps;
 mod rules;
+mod rules_domain;
+mod rules_rewrite;
+mod rules_structure;
 mod rules_walk;
-mod uapi;
-
-pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
-pub use rules_walk::{
-    BackEdges, Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKeyLookup, ForcedCheckpoints, GlobalSubprogs,
-    LeavesCallback, LivenessModel, LoopCount, MainAsCallback, MaskFork, NullArgument, NullCompare, PointerOffset,
-    PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths,
-    WalkRules,
-};
 mod span;
 mod uapi;
 
-pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
-pub use span::Span;
-mod rules_domain;
-mod uapi;
-
-pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules::{BtfLayout, BtfRules, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
-pub use rules::{BtfLayout, BtfRules, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
-mod rules_rewrite;
-mod uapi;
-
-pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use rules_rewrite::{HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
+pub use rules_walk::{
+    BackEdges, Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKeyLookup, ForcedCheckpoints,
+    GlobalSubprogs, LeavesCallback, LivenessModel, LoopCount, MainAsCallback, MaskFork, NullArgument, NullCompare,
+    PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx,
+    TailCallPaths, WalkRules,
+};
+pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -111,6 +111,8 @@ pub struct Rules {
     pub domain: DomainRules,
     /// What the BTF parser takes.
     pub btf: BtfRules,
+    /// What is checked before the walk.
+    pub structure: StructureRules,
     /// What the rewrite reads.
     pub rewrite: RewriteRules,
 }
@@ -124,23 +126,18 @@ impl Rules {
             V6_18 => (RangeModel::MinMax, WalkRules::V6_18),
             V7_3 => (RangeModel::Circular, WalkRules::V7_3),
         };
-        Rules { version, range_model, walk }
         Rules {
             version,
-            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
+            range_model,
+            walk,
             domain: DomainRules::of(version),
-        Rules {
-            version,
-            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
             btf: BtfRules {
                 info_mask: if version >= V7_3 { u32::MAX } else { 0x9f00_ffff },
                 layout: if version >= V7_3 { BtfLayout::Known } else { BtfLayout::Unknown },
                 tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
             },
-        Rules {
-            version,
-            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
             rewrite: RewriteRules::of(version),
+            structure: StructureRules::of(version),
         }
     }
 }

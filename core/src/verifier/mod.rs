@@ -28,7 +28,6 @@ mod stack;
 mod state;
 pub mod structure;
 mod text;
-pub mod liveness;
 mod verdict;
 mod visit;
 mod walker;
