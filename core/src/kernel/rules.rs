@@ -3,6 +3,7 @@
 //! A version is compared here and nowhere else. Each field says what it means and since when. Fields are grouped by the
 //! room that reads them.
 
+use super::rules_structure::StructureRules;
 use thiserror::Error;
 
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
@@ -72,11 +73,17 @@ pub struct Rules {
     pub version: KernelVersion,
     /// How scalar ranges are represented.
     pub range_model: RangeModel,
+    /// What is checked before paths are walked.
+    pub structure: StructureRules,
 }
 
 impl Rules {
     /// The rules of a version.
     pub fn of(version: KernelVersion) -> Rules {
-        Rules { version, range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax } }
+        Rules {
+            version,
+            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
+            structure: StructureRules::of(version),
+        }
     }
 }
