@@ -29,4 +29,12 @@ pub use rules_walk::{
     TailCallPaths, WalkRules,
 };
 pub use span::Span;
+mod rules_structure;
+mod uapi;
+
+pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules_structure::{
+    ASYNC_CALLBACK_HELPERS, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, FieldCheck, FuncInfoCheck,
+    HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS, StructureRules,
+};
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -5,6 +5,7 @@
 
 use super::rules_walk::WalkRules;
 use super::RewriteRules;
+use super::rules_structure::StructureRules;
 use thiserror::Error;
 
 use super::rules_domain::DomainRules;
@@ -115,6 +116,8 @@ pub struct Rules {
     pub structure: StructureRules,
     /// What the rewrite reads.
     pub rewrite: RewriteRules,
+    /// What is checked before paths are walked.
+    pub structure: StructureRules,
 }
 
 impl Rules {
@@ -137,6 +140,9 @@ impl Rules {
                 tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
             },
             rewrite: RewriteRules::of(version),
+        Rules {
+            version,
+            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
             structure: StructureRules::of(version),
         }
     }

@@ -28,6 +28,7 @@ mod stack;
 mod state;
 pub mod structure;
 mod text;
+pub mod structure;
 mod verdict;
 mod visit;
 mod walker;
