@@ -142,6 +142,15 @@ impl Scalar {
         self.bits().as_const32()
     }
 
+    /// Where the 64-bit range begins: the start of the arc, or the least unsigned number.
+    #[inline]
+    pub fn base(&self) -> u64 {
+        match &self.0 {
+            Repr::MinMax(n) => n.r64.umin,
+            Repr::Circular(n) => n.r64.base,
+        }
+    }
+
     /// The least unsigned number.
     #[inline]
     pub fn umin(&self) -> u64 {

@@ -30,6 +30,3 @@ pub const VAR_SIZE_MAX: u64 = 1 << 29;
 /// Helper `bpf_loop`.
 #[doc(alias = "BPF_FUNC_loop")]
 pub const HELPER_LOOP: i32 = 181;
-/// Helper `bpf_tail_call`.
-#[doc(alias = "BPF_FUNC_tail_call")]
-pub const HELPER_TAIL_CALL: i32 = 12;

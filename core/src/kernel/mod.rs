@@ -23,16 +23,12 @@ pub use rules_domain::{
 };
 pub use rules_rewrite::{HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
 pub use rules_walk::{
-    BackEdges, Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKeyLookup, ForcedCheckpoints,
-    GlobalSubprogs, LeavesCallback, LivenessModel, LoopCount, MainAsCallback, MaskFork, NullArgument, NullCompare,
+    Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ForcedCheckpoints,
+    GlobalSubprogs, LeavesCallback, LivenessModel, LoopCount, LoopPrecision, MainAsCallback, NullArgument, NullCompare,
     PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx,
     TailCallPaths, WalkRules,
 };
 pub use span::Span;
-mod rules_structure;
-mod uapi;
-
-pub use rules::{KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, FieldCheck, FuncInfoCheck,
     HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS, StructureRules,

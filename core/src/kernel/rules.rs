@@ -3,12 +3,11 @@
 //! A version is compared here and nowhere else. Each field says what it means and since when. Fields are grouped by the
 //! room that reads them.
 
-use super::rules_walk::WalkRules;
-use super::RewriteRules;
-use super::rules_structure::StructureRules;
-use thiserror::Error;
-
 use super::rules_domain::DomainRules;
+use super::rules_rewrite::RewriteRules;
+use super::rules_structure::StructureRules;
+use super::rules_walk::WalkRules;
+use thiserror::Error;
 
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -116,8 +115,6 @@ pub struct Rules {
     pub structure: StructureRules,
     /// What the rewrite reads.
     pub rewrite: RewriteRules,
-    /// What is checked before paths are walked.
-    pub structure: StructureRules,
 }
 
 impl Rules {
@@ -140,9 +137,6 @@ impl Rules {
                 tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
             },
             rewrite: RewriteRules::of(version),
-        Rules {
-            version,
-            range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax },
             structure: StructureRules::of(version),
         }
     }

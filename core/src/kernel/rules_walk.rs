@@ -146,27 +146,9 @@ pub enum TailCallPaths {
     FallsAndReturns,
 }
 
-/// Whether a bitwise operation on an all-or-nothing mask is walked twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum MaskFork {
-    /// No (up to 6.18).
-    No,
-    /// `and` and `or` of a scalar in −1 … 0 with a constant fork the path (7.0).
-    AndOr,
-}
-
-/// A lookup in an array with a key that is known and in range.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ConstantKeyLookup {
-    /// May be NULL like any other (up to 6.14).
-    Nullable,
-    /// Is not NULL (6.15).
-    NonNull,
-}
-
 /// Whether loops keep the precision that later iterations ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum BackEdges {
+pub enum LoopPrecision {
     /// A state that was reached in a loop keeps what it has (up to 6.16; for callbacks up to 6.18).
     Ignored,
     /// Precision is passed round the loop until nothing changes (6.17, 6.19).
@@ -256,12 +238,8 @@ pub struct WalkRules {
     pub leaves_callback: LeavesCallback,
     /// Paths after a tail call.
     pub tail_call_paths: TailCallPaths,
-    /// Whether masks fork the path.
-    pub mask_fork: MaskFork,
-    /// Lookups with constant keys.
-    pub constant_key_lookup: ConstantKeyLookup,
     /// Precision in loops.
-    pub back_edges: BackEdges,
+    pub loop_precision: LoopPrecision,
     /// Precision of NULL arguments.
     pub null_argument: NullArgument,
     /// Comparisons with NULL.
@@ -303,9 +281,7 @@ impl WalkRules {
         private_stack: PrivateStack::No,
         leaves_callback: LeavesCallback::Allowed,
         tail_call_paths: TailCallPaths::Falls,
-        mask_fork: MaskFork::No,
-        constant_key_lookup: ConstantKeyLookup::Nullable,
-        back_edges: BackEdges::Ignored,
+        loop_precision: LoopPrecision::Ignored,
         null_argument: NullArgument::Imprecise,
         null_compare: NullCompare::Immediate,
         store_to_ctx: StoreToCtx::RegisterOnly,
@@ -336,7 +312,6 @@ impl WalkRules {
     pub const V6_18: WalkRules = WalkRules {
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
-        constant_key_lookup: ConstantKeyLookup::NonNull,
         reference_scope: ReferenceScope::PerPath,
         liveness: LivenessModel::Static,
         pending_errno: 7,
@@ -352,8 +327,7 @@ impl WalkRules {
         checked_pointer_id: CheckedPointerId::Kept,
         main_as_callback: MainAsCallback::Refused,
         leaves_callback: LeavesCallback::Refused,
-        mask_fork: MaskFork::AndOr,
-        back_edges: BackEdges::Propagated,
+        loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
         ..WalkRules::V6_18
     };

@@ -4,31 +4,33 @@
 //! Left out: the masking of pointer arithmetic against speculation, which privileged programs do without.
 
 use super::state::{Kind, Link, Reg};
+use super::structure;
 use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
-use crate::isa::{AluOp, Op, Operand, Reg as RegNo, Width};
+use crate::isa::{AluOp, Endian, Op, Operand, Reg as RegNo, Width};
 use crate::kernel::limits::VAR_OFF_MAX;
-use crate::kernel::{MaskFork, PointerOffset, ScalarLinks};
+use crate::kernel::{PointerOffset, ScalarLinks};
 
 impl Walker<'_> {
     /// Kernel: `check_alu_op` (6.1 … 7.3).
     #[doc(alias = "check_alu_op")]
     pub fn check_alu(&mut self, op: &Op) -> Check {
         match *op {
-            Op::Neg { width, dst } => self.check_unary(dst, true, |w, v| v.neg(width, w.rules)),
+            Op::Neg { width, dst } => self.check_unary(dst, true, |w, v| v.neg(width, &w.rules.domain)),
             Op::Endian { kind, bits, dst } => {
-                let keeps_value = bits == 64 && kind == crate::isa::Endian::ToLe;
-                self.check_unary(dst, keeps_value, |w, v| v.endian(kind, bits, w.rules))
+                let keeps_value = bits == 64 && kind == Endian::ToLe;
+                self.check_unary(dst, keeps_value, |w, v| v.endian(kind, bits, &w.rules.domain))
             }
             Op::MovSx { width, bits, dst, src } => self.check_movsx(width, bits, dst, src),
             Op::Alu { width, op: AluOp::Mov, dst, src } => self.check_mov(width, dst, src),
-            Op::Alu { width, op, dst, src } => {
+            Op::Alu { width, op: alu, dst, src } => {
                 if let Operand::Reg(src) = src {
                     self.read_reg(src)?;
                 }
                 self.read_reg(dst)?;
+                structure::check_immediate(op).map_err(|f| Stop::Reject { errno: f.errno, text: f.text })?;
                 self.write_reg(dst)?;
-                self.adjust(width, op, dst, src)
+                self.adjust(width, alu, dst, src)
             }
             Op::AddrSpaceCast { .. } => {
                 Err(Stop::invalid("addr_space_cast insn can only be used in a program that has an associated arena"))
@@ -116,7 +118,7 @@ impl Walker<'_> {
         } else if copies_only || !fits {
             copy.unlink();
         }
-        copy.value = copy.value.zero_extend_32(self.rules);
+        copy.value = copy.value.mov32(&self.rules.domain);
         self.set_reg(dst, copy);
         Ok(())
     }
@@ -129,13 +131,13 @@ impl Walker<'_> {
         if copy.kind != Kind::Scalar {
             copy = Reg::unknown(self.model());
             if width == Width::W32 {
-                copy.value = copy.value.zero_extend_32(self.rules);
+                copy.value = copy.value.mov32(&self.rules.domain);
             }
         } else {
             if !positive {
                 copy.unlink();
             }
-            copy.value = copy.value.sign_extend(width, bits, self.rules);
+            copy.value = copy.value.sign_extend(width, bits, &self.rules.domain);
         }
         self.set_reg(dst, copy);
         Ok(())
@@ -178,14 +180,14 @@ impl Walker<'_> {
     }
 
     fn adjust_scalar(&mut self, width: Width, op: AluOp, dst: RegNo, src: Operand, right: &Reg) -> Check {
-        if self.rules.walk.mask_fork == MaskFork::AndOr
-            && matches!(op, AluOp::And | AluOp::Or)
-            && right.value.as_const().is_some()
-        {
-            self.fork_mask(dst)?;
+        let fork = self.reg(dst).value.fork(op, &right.value, &self.rules.domain);
+        if let Some((again, here)) = fork {
+            let at = self.at;
+            self.push_branch(at)?.top_mut().regs[dst.at()].value = again;
+            self.reg_mut(dst).value = here;
         }
         let left = *self.reg(dst);
-        let value = Scalar::alu(op, width, &left.value, &right.value, self.rules);
+        let value = Scalar::alu(op, width, &left.value, &right.value, &self.rules.domain);
         let reg = self.reg_mut(dst);
         reg.value = value;
         if self.rules.walk.scalar_links == ScalarLinks::Copies {
@@ -230,27 +232,6 @@ impl Walker<'_> {
         }
     }
 
-    /// A scalar that is all ones or all zeros is better walked as two known ones.
-    ///
-    /// Kernel: `maybe_fork_scalars` (7.0 … 7.3).
-    #[doc(alias = "maybe_fork_scalars")]
-    fn fork_mask(&mut self, dst: RegNo) -> Check {
-        let value = self.reg(dst).value;
-        let model = self.model();
-        if value.smin() == -1 && value.smax() == 0 {
-            let at = self.at;
-            let branch = self.push_branch(at)?;
-            branch.top_mut().regs[dst.at()].assign(Reg::constant(model, 0));
-            self.set_reg(dst, Reg::constant(model, u64::MAX));
-        } else if value.s32_min() == -1 && value.s32_max() == 0 {
-            let at = self.at;
-            let branch = self.push_branch(at)?;
-            branch.top_mut().regs[dst.at()].value = value.with_known_32(0);
-            self.reg_mut(dst).value = value.with_known_32(u32::MAX);
-        }
-        Ok(())
-    }
-
     /// Kernel: `adjust_ptr_min_max_vals` (6.1 … 7.3).
     #[doc(alias = "adjust_ptr_min_max_vals")]
     fn adjust_pointer(
@@ -262,7 +243,7 @@ impl Walker<'_> {
         offset: Reg,
         pointer_is_dst: bool,
     ) -> Check {
-        if offset.value.contradicts_itself() {
+        if offset.value.is_tainted_offset() {
             self.set_unknown(dst);
             return Ok(());
         }
@@ -295,11 +276,15 @@ impl Walker<'_> {
                 return Err(Stop::access(text));
             }
         }
-        let moved = match self.rules.walk.pointer_offset {
+        let mut moved = match self.rules.walk.pointer_offset {
             PointerOffset::Split => self.move_split(op, pointer, &offset),
             PointerOffset::Folded => self.move_folded(op, pointer, &offset),
         };
         self.sane_offset(&moved, kind, false)?;
+        let folded = self.rules.walk.pointer_offset == PointerOffset::Folded;
+        let keeps_range = moved.kind.is_packet() && (offset.value.as_const().is_some() || has_positive_range(moved.kind));
+        moved.value =
+            if folded && keeps_range { moved.value.learn_bits_32() } else { moved.value.sync(&self.rules.domain) };
         *self.reg_mut(dst) = moved;
         if pointer_is_dst {
             return Ok(());
@@ -336,13 +321,13 @@ impl Walker<'_> {
         });
         if let Some(fixed) = fixed {
             moved.off = fixed;
-            moved.value = pointer.value.forget_32(self.rules);
+            moved.value = pointer.value.without_32();
             return moved;
         }
         moved.value = if op == AluOp::Add {
-            pointer.value.pointer_add(&offset.value, self.rules)
+            pointer.value.pointer_add(&offset.value)
         } else {
-            pointer.value.pointer_sub(&offset.value, self.rules)
+            pointer.value.pointer_sub(&offset.value)
         };
         if pointer.kind.is_packet() {
             moved.id = self.new_id();
@@ -369,11 +354,10 @@ impl Walker<'_> {
                 moved.kind = with_range(pointer.kind, 0);
             }
         }
-        let keeps_range = range.is_some() && (known || with_positive_range(moved.kind));
         moved.value = if op == AluOp::Add {
-            pointer.value.pointer_add_folded(&offset.value, keeps_range, self.rules)
+            pointer.value.pointer_add(&offset.value)
         } else {
-            pointer.value.pointer_sub_folded(&offset.value, keeps_range, self.rules)
+            pointer.value.pointer_sub(&offset.value)
         };
         moved
     }
@@ -416,7 +400,7 @@ fn with_range(kind: Kind, range: i32) -> Kind {
     }
 }
 
-fn with_positive_range(kind: Kind) -> bool {
+fn has_positive_range(kind: Kind) -> bool {
     matches!(kind, Kind::Packet { range } | Kind::PacketMeta { range } if range > 0)
 }
 

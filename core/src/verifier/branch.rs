@@ -6,8 +6,8 @@
 use super::precision::LinkedCells;
 use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
 use super::walker::{Check, Next, Walker};
-use crate::domain::{self, Scalar};
-use crate::isa::{Cond, InsnIdx, Operand, Reg as RegNo, Width};
+use crate::domain::{Scalar, Sides as Registers};
+use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks};
 
@@ -90,8 +90,8 @@ impl Walker<'_> {
             return packet_branch(cond, left, right);
         }
         if left.kind == Kind::Scalar && right.kind == Kind::Scalar {
-            let same = src == Operand::Reg(dst);
-            return domain::compare(cond, width, &left.value, &right.value, same, self.rules);
+            let same = same_register(src, dst);
+            return Scalar::compare(cond, width, &left.value, &right.value, same, &self.rules.domain);
         }
         let any = self.rules.walk.null_compare == NullCompare::AnyKnown;
         if any && width == Width::W32 {
@@ -135,7 +135,9 @@ impl Walker<'_> {
         let other = self.push_branch(target)?;
         if scalars {
             for (state, taken) in [(&mut this, false), (&mut *other, true)] {
-                let (a, b) = domain::refine(cond, width, taken, &left.value, &right.value, rules);
+                let operands = (&left.value, &right.value);
+                let same = same_register(src, dst);
+                let (a, b) = Scalar::refine(cond, width, taken, operands, same, &rules.domain);
                 learn(state, dst, a);
                 if let Operand::Reg(src) = src {
                     learn(state, src, b);
@@ -232,6 +234,10 @@ impl Walker<'_> {
     }
 }
 
+fn same_register(src: Operand, dst: RegNo) -> Registers {
+    if src == Operand::Reg(dst) { Registers::SameRegister } else { Registers::Distinct }
+}
+
 fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
     move |reg| {
         let near = reg.value.smin() > -VAR_OFF_MAX && reg.value.smax() < VAR_OFF_MAX;
@@ -296,8 +302,15 @@ fn linked_value(old: &Reg, known: &Reg, rules: &Rules) -> Option<Reg> {
     }
     let distance = i64::from(old.off) - i64::from(known.off);
     let narrow = old.link == Link::Add32 || known.link == Link::Add32;
-    let value = known.value.plus_constant(distance, narrow, rules);
+    let value = plus_constant(&known.value, distance, narrow, rules);
     Some(Reg { value, off: old.off, id: old.id, link: old.link, ..*known })
+}
+
+/// A number that is greater by a constant.
+fn plus_constant(value: &Scalar, distance: i64, narrow: bool, rules: &Rules) -> Scalar {
+    let distance = Scalar::constant(rules.range_model, distance as u64);
+    let sum = Scalar::alu(AluOp::Add, Width::W64, value, &distance, &rules.domain);
+    if narrow { sum.mov32(&rules.domain) } else { sum }
 }
 
 /// Whether the comparison tells NULL, and on which side: `Some(true)` when the jump is taken for NULL.

@@ -9,7 +9,7 @@ use super::verdict::Unfit;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
-use crate::kernel::ctx;
+use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
 use crate::kernel::{CallbackWalk, LeavesCallback, ReferenceScope, ReturnCheck};
 use crate::program::SubprogIdx;
 
@@ -59,7 +59,7 @@ impl Walker<'_> {
     /// A global function is verified on its own; a call only has to fit its prototype.
     fn call_global(&mut self, subprog: SubprogIdx) -> Check {
         let info = &self.structure.subprogs[subprog.at()];
-        let args = usize::from(info.args.min(5));
+        let args = usize::from(info.args.unwrap_or(0).min(5));
         if (1..=args).any(|n| self.cur.top().regs[n].kind != Kind::Scalar) {
             let name = match self.rules.walk.callback_walk {
                 CallbackWalk::Once => String::new(),
@@ -231,7 +231,7 @@ impl Walker<'_> {
             ReturnCheck::KnownBits => {
                 let wanted = crate::domain::Tnum::range(range.min as u64, range.max as u64);
                 let bits = value.bits();
-                if wanted.contains_all(bits) {
+                if wanted.includes(bits) {
                     return Ok(());
                 }
                 let known = if bits.mask == u64::MAX {
@@ -277,8 +277,11 @@ impl Walker<'_> {
             return Ok(());
         }
         let program = self.program;
-        let Some((min, max)) = ctx::return_range(program.prog_type, program.expected_attach_type, self.rules) else {
-            return Ok(());
+        let prog = ProgKind { prog_type: program.prog_type, attach_type: program.expected_attach_type };
+        let (min, max) = match ctx::retval_range(prog, self.rules) {
+            RetvalRange::Any => return Ok(()),
+            RetvalRange::Within(min, max) => (min, max),
+            RetvalRange::Unmodelled => return Err(Stop::unsupported("return value of an attached program")),
         };
         if result.kind != Kind::Scalar {
             let text = format!("At program exit the register R0 is not a known value ({})", result.kind.name());
@@ -291,9 +294,8 @@ impl Walker<'_> {
     }
 
     /// Kernel: `check_ld_abs` (6.1 … 7.3).
-    #[doc(alias = "check_ld_abs")]
     pub fn check_ld_abs(&mut self, index: Option<RegNo>) -> Check<Next> {
-        if !ctx::may_load_packet_bytes(self.program.prog_type) {
+        if ctx::legacy_loads(self.program.prog_type) == LegacyLoads::Refused {
             return Err(Stop::invalid("BPF_LD_[ABS|IND] instructions not allowed for this program type"));
         }
         let in_callback = self.cur.frames().iter().any(|f| f.callback_range.is_some());

@@ -1,7 +1,7 @@
 //! The verifier's entry: all its parts in the kernel's order, and the facts that are left when they agree.
 
 use super::depth;
-use super::liveness::Liveness;
+use super::tables::analyse_liveness;
 use super::structure::{self, Refusal, Structure};
 use super::verdict::{Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
 use super::walker::{Check, Stop, Walker};
@@ -23,7 +23,7 @@ pub fn verify(program: &Program, rules: &Rules) -> Verdict {
     };
     let liveness = match rules.walk.liveness {
         LivenessModel::ReadMarks => None,
-        LivenessModel::Static => match liveness::analyse(program, &structure, rules) {
+        LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
             Ok(liveness) => Some(liveness),
             Err(rejection) => return Verdict::Rejected(rejection),
         },
@@ -105,5 +105,13 @@ fn facts(walker: &Walker<'_>) -> Facts {
         loops,
         stack_depth: walker.subprogs.iter().map(|s| s.depth).collect(),
         insns_processed: walker.insns_processed,
+        folded: structure
+            .folded
+            .iter()
+            .filter_map(|at| match structure.ops.get(at.at())?.as_ref()? {
+                Op::Jump { off, .. } => Some((*at, i16::try_from(*off).ok()?)),
+                _ => None,
+            })
+            .collect(),
     }
 }

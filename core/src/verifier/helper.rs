@@ -11,12 +11,12 @@ use super::state::{Frame, Kind, Reference, Reg};
 use super::verdict::Errno;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::isa::{Reg as RegNo, Size};
-use crate::kernel::ctx;
+use crate::kernel::ctx::{self, HelperMemory, PacketAccess};
 use crate::kernel::helpers::{self, Arg, HelperLookup, HelperProto, MemAccess, MemArg, MemSize, RegClass, Ret, RetRange, Traits};
-use crate::kernel::limits::{HELPER_LOOP, HELPER_TAIL_CALL, VAR_SIZE_MAX};
-use crate::kernel::maps;
+use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
+use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, ConstantKeyLookup, LeavesCallback, LoopCount, MapType, NullArgument, PointerOffset, ProgType,
+    CallbackWalk, HELPER_TAIL_CALL, LeavesCallback, LoopCount, MapType, NullArgument, ProgType,
     ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
@@ -50,7 +50,6 @@ struct Call {
 
 impl Walker<'_> {
     /// Kernel: `check_helper_call` (6.1 … 7.3).
-    #[doc(alias = "check_helper_call")]
     pub fn check_helper_call(&mut self, id: i32) -> Check<Next> {
         let lookup = helpers::lookup(id, self.program.prog_type, self.rules);
         let proto = match lookup {
@@ -81,8 +80,9 @@ impl Walker<'_> {
         let next = self.apply(id, &call)?;
         self.finish_call(caller, proto, &call)?;
         if let Some(map) = call.map.and_then(|m| self.program.maps.get(m as usize)) {
-            maps::check_helper(map.map_type, id, self.rules)
-                .map_err(|text| Stop::Reject { errno: Errno::EINVAL, text })?;
+            if maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit {
+                return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
+            }
         }
         if id == HELPER_TAIL_CALL {
             return self.after_tail_call();
@@ -120,7 +120,7 @@ impl Walker<'_> {
     }
 
     fn helper_may_read_packet(&self, proto: &HelperProto) -> bool {
-        ctx::may_read_packet(self.program.prog_type) && proto.is(Traits::PACKET_ARGS)
+        ctx::packet_access(self.program.prog_type) >= PacketAccess::Read && proto.is(Traits::PACKET_ARGS)
     }
 
     /// Kernel: `check_reg_type` (6.1 … 7.3).
@@ -221,12 +221,8 @@ impl Walker<'_> {
         let map = call.map.ok_or_else(|| Stop::bug("invalid map_ptr to access map->key"))?;
         let bytes = self.map_size(map, |m| m.key_size);
         self.check_memory(reg, i64::from(bytes), MemAccess::Read, false, None)?;
-        let is_array = self
-            .program
-            .maps
-            .get(map as usize)
-            .is_some_and(|m| matches!(m.map_type, MapType::Array | MapType::PercpuArray));
-        if self.rules.walk.constant_key_lookup == ConstantKeyLookup::Nullable || !is_array {
+        let map_type = self.program.maps.get(map as usize).map_or(MapType::Unspec, |m| m.map_type);
+        if !maps::constant_key_finds(map_type, self.rules) {
             return Ok(());
         }
         let pointer = *self.reg(reg);
@@ -302,14 +298,15 @@ impl Walker<'_> {
             }
             Kind::Mem { size: region, nullable: false, .. } => self.check_region(reg, off, size, region, zero_size),
             Kind::Stack { .. } => self.check_stack_memory(reg, bytes, access, zero_size, call),
-            Kind::Ctx if self.may_pass_ctx() => self.check_region(reg, off, size, u32::from(u16::MAX), zero_size),
+            Kind::Ctx if ctx::helper_memory(self.program.prog_type, self.rules) != HelperMemory::Refused => {
+                let HelperMemory::Region(region) = ctx::helper_memory(self.program.prog_type, self.rules) else {
+                    return Err(Stop::bug("no region"));
+                };
+                self.check_region(reg, off, size, region, zero_size)
+            }
             _ if zero_size && bytes == 0 && state.is_null() => Ok(()),
             kind => Err(Stop::access(format!("R{} type={} expected=fp", reg.n(), kind.name()))),
         }
-    }
-
-    fn may_pass_ctx(&self) -> bool {
-        self.program.prog_type == ProgType::Syscall && self.rules.walk.pointer_offset == PointerOffset::Folded
     }
 
     fn check_stack_memory(
@@ -493,7 +490,10 @@ impl Walker<'_> {
                     RetRange::CpuNumber => (0, i64::from(self.rules.walk.cpus) - 1),
                     RetRange::ErrnoOrZero => (-helpers::ERRNO_MAX, 0),
                 };
-                reg.value = reg.value.within(min, max, self.rules);
+                reg.value = match helpers::ret_range(proto.id, self.rules) {
+                    RetRange::CpuNumber => reg.value.with_urange(0, max as u32, &self.rules.domain),
+                    _ => reg.value.with_srange(min, max, &self.rules.domain),
+                };
                 reg
             }
             Ret::MapValue => Reg::pointer(model, Kind::MapValue { map, nullable: false }),

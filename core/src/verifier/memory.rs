@@ -8,14 +8,13 @@ use super::stack::Access;
 use super::state::{Kind, Reg};
 use super::text::bits_text;
 use super::walker::{Check, Stop, Walker};
-use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size};
-use crate::kernel::ctx::{self, CtxAccess};
+use crate::domain::{Scalar, Tnum};
+use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size, Width};
+use crate::kernel::ctx::{self, CtxAccess, CtxUse, PacketAccess, PointerRule, ProgKind};
 use crate::kernel::limits::VAR_OFF_MAX;
-use crate::kernel::{MainAsCallback, MapType, PointerOffset, ProgType, StoreToCtx};
+use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
 use crate::btf::Linkage;
 
-/// Largest offset into a context of a type that may be used at variable offsets.
-const CTX_BYTES_MAX: u32 = u16::MAX as u32;
 /// Alignment that the network stack gives to packets, in bytes.
 const IP_ALIGN: i64 = 2;
 
@@ -79,7 +78,6 @@ impl Walker<'_> {
     }
 
     /// Kernel: `check_atomic` (6.1 … 7.3).
-    #[doc(alias = "check_atomic")]
     pub fn check_atomic(&mut self, size: Size, op: AtomicOp, base: RegNo, off: i16, src: RegNo) -> Check {
         match op {
             AtomicOp::LoadAcquire => {
@@ -188,7 +186,7 @@ impl Walker<'_> {
                 Transfer::Clobber => self.write_stack(base, off, bytes, None)?,
             },
             Kind::Packet { .. } | Kind::PacketMeta { .. } => {
-                if access == Access::Write && !ctx::may_write_packet(self.program.prog_type) {
+                if access == Access::Write && ctx::packet_access(self.program.prog_type) != PacketAccess::ReadWrite {
                     return Err(Stop::access("cannot write into packet"));
                 }
                 self.check_packet(base, whole, bytes, false)?;
@@ -216,12 +214,12 @@ impl Walker<'_> {
         }
         if signed {
             let positive = reg.value.umax() < 1 << (8 * bytes - 1);
-            reg.value = reg.value.sign_extend(crate::isa::Width::W64, (8 * bytes) as u8, self.rules);
+            reg.value = reg.value.sign_extend(Width::W64, (8 * bytes) as u8, &self.rules.domain);
             if !positive {
                 reg.unlink();
             }
         } else {
-            reg.value = reg.value.truncate_to(bytes, self.rules);
+            reg.value = reg.value.truncate_to(bytes, &self.rules.domain);
         }
         *self.reg_mut(dst) = reg;
     }
@@ -235,7 +233,7 @@ impl Walker<'_> {
         }
         let fixed = i64::from(pointer.off);
         let shift = if pointer.kind.is_packet() { IP_ALIGN } else { 0 };
-        if pointer.value.bits().plus(shift + fixed + off).is_aligned(u64::from(bytes)) {
+        if pointer.value.bits().add(Tnum::constant((shift + fixed + off) as u64)).is_aligned(u64::from(bytes)) {
             return Ok(());
         }
         let bits = bits_text(pointer.value.bits(), self.rules);
@@ -367,26 +365,24 @@ impl Walker<'_> {
         let pointer = *self.reg(base);
         let n = base.n();
         let prog_type = self.program.prog_type;
-        let folded = self.rules.walk.pointer_offset == PointerOffset::Folded;
-        let mut off = off;
-        if folded && prog_type == ProgType::Syscall {
-            self.check_region(base, off, bytes, CTX_BYTES_MAX, false)?;
-            off = off.wrapping_add(pointer.value.umax() as i64);
-        } else {
-            let any_fixed = folded && !ctx::is_converted(prog_type);
-            self.check_fixed_offset(n, &pointer, any_fixed)?;
-            if folded {
-                off = off.wrapping_add(pointer.value.umax() as i64);
-            }
+        match ctx::pointer_rule(prog_type, self.rules) {
+            PointerRule::Region(region) => self.check_region(base, off, bytes, region, false)?,
+            PointerRule::Fixed => self.check_fixed_offset(n, &pointer, true)?,
+            PointerRule::Unmodified => self.check_fixed_offset(n, &pointer, false)?,
         }
+        let off = off.wrapping_add(pointer.value.umax() as i64);
         let refused = Stop::access(format!("invalid bpf_context access off={off} size={bytes}"));
         let Ok(at) = i32::try_from(off) else { return Err(refused) };
-        let write = transfer.access() == Access::Write;
-        let kind = match ctx::access(prog_type, at, bytes, write, self.rules) {
+        let how = match transfer.access() {
+            Access::Write => CtxUse::Write,
+            Access::Read if signed => CtxUse::ReadSigned,
+            Access::Read => CtxUse::Read,
+        };
+        let prog = ProgKind { prog_type, attach_type: self.program.expected_attach_type };
+        let kind = match ctx::access(prog, at, bytes, how, self.rules) {
             CtxAccess::Invalid => return Err(refused),
             CtxAccess::Unmodelled(what) => return Err(Stop::unsupported(format!("context field {what}"))),
-            CtxAccess::Scalar => Kind::Scalar,
-            CtxAccess::Packet | CtxAccess::PacketMeta | CtxAccess::PacketEnd if signed => return Err(refused),
+            CtxAccess::Scalar { .. } => Kind::Scalar,
             CtxAccess::Packet => Kind::Packet { range: 0 },
             CtxAccess::PacketMeta => Kind::PacketMeta { range: 0 },
             CtxAccess::PacketEnd => Kind::PacketEnd,
@@ -436,7 +432,7 @@ impl Walker<'_> {
                 let mut reg = Reg::pointer(model, Kind::MapValue { map, nullable: false });
                 match self.rules.walk.pointer_offset {
                     PointerOffset::Split => reg.off = off as i32,
-                    PointerOffset::Folded => reg.value = crate::domain::Scalar::constant(model, u64::from(off)),
+                    PointerOffset::Folded => reg.value = Scalar::constant(model, u64::from(off)),
                 }
                 reg
             }

@@ -9,7 +9,7 @@
 use super::state::{Cell, Kind, State};
 use super::walker::{Checkpoint, Stop};
 use crate::isa::{AluOp, AtomicOp, InsnIdx, Op, Operand, Reg as RegNo};
-use crate::kernel::limits::HELPER_TAIL_CALL;
+use crate::kernel::HELPER_TAIL_CALL;
 use crate::kernel::{Backtracking, CallbackExit, Rules};
 use smallvec::SmallVec;
 

@@ -4,6 +4,7 @@
 //! here: the older one trusts copies of ids and read marks, the newer one compares ids and, since 7.0, only what is live.
 
 use super::state::{Byte, Frame, Kind, Link, REGS, Reg, Reference, SLOT_BYTES, Slot, State};
+use crate::domain::Scalar;
 use crate::kernel::{LivenessModel, PointerOffset, Rules, ScalarLinks};
 use smallvec::SmallVec;
 
@@ -102,7 +103,6 @@ pub(super) struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// True when the old state covers the current one.
-    #[doc(alias = "states_equal")]
     pub fn states_equal(&self, old: &State, cur: &State) -> bool {
         if !old.same_callsites(cur) {
             return false;
@@ -223,7 +223,7 @@ impl Comparison<'_> {
             return false;
         }
         let folded = self.rules.walk.pointer_offset == PointerOffset::Folded;
-        if folded && old.id != 0 && !old.value.same_origin(&cur.value) {
+        if folded && old.id != 0 && !same_origin(&old.value, &cur.value) {
             return false;
         }
         old.off == cur.off && cur.value.is_within(&old.value)
@@ -312,6 +312,11 @@ impl Comparison<'_> {
         }
         None
     }
+}
+
+/// True when both offsets of packet pointers start at the same place, so that distances between them are kept.
+fn same_origin(old: &Scalar, cur: &Scalar) -> bool {
+    old.base() == cur.base()
 }
 
 fn not_poison(byte: Byte) -> Byte {

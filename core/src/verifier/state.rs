@@ -472,7 +472,6 @@ impl State {
     }
 
     /// True when both paths are in the same chain of calls.
-    #[doc(alias = "same_callsites")]
     pub fn same_callsites(&self, other: &State) -> bool {
         self.frames.len() == other.frames.len()
             && self.frames.iter().zip(&other.frames).all(|(a, b)| a.callsite == b.callsite)

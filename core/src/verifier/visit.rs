@@ -5,14 +5,14 @@
 //!
 //! Invariant: a checkpoint is compared loosely only when no branch below it waits and no loop visit is open on it.
 
-use super::liveness::Query;
+use super::liveness::{FrameAt, Query};
 use super::precision::{Wanted, mark_all};
 use super::prune::{Comparison, Exactness, maybe_looping};
 use super::state::{Byte, Cell, Kind, Marks, Place, Reg, Slot, State};
 use super::structure::Marks as Points;
 use super::walker::{Check, Checkpoint, Stop, Walker};
 use crate::isa::{InsnIdx, Op};
-use crate::kernel::{BackEdges, Backtracking, CallbackWalk, ForcedCheckpoints, RangeModel, ScalarLinks};
+use crate::kernel::{Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, ScalarLinks};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ impl Walker<'_> {
     pub fn arrive(&mut self) -> Check<bool> {
         let at = self.at;
         let single = self.rules.walk.backtracking == Backtracking::SingleFrame;
-        let jump_point = self.has_points(at, Points::JUMP_POINT);
+        let jump_point = self.has_points(at, Points::JMP_POINT);
         if self.has_points(at, Points::PRUNE_POINT) {
             match self.visit()? {
                 Visit::Covered => return Ok(true),
@@ -209,11 +209,11 @@ impl Walker<'_> {
         if self.by_read_marks() {
             self.propagate_reads(old);
         }
-        if self.has_points(self.at, Points::JUMP_POINT) {
+        if self.has_points(self.at, Points::JMP_POINT) {
             self.push_history(|_| {});
         }
         self.propagate_precision(old)?;
-        if in_loop && self.rules.walk.back_edges == BackEdges::Propagated {
+        if in_loop && self.rules.walk.loop_precision == LoopPrecision::Propagated {
             let state = self.cur.clone();
             if let Some(key) = self.loop_key(&self.checkpoints[old as usize].state) {
                 self.visits.loops.entry(key).or_default().back_edges.push(BackEdge { state, equal: old });
@@ -245,7 +245,6 @@ impl Walker<'_> {
     }
 
     /// Kernel: `propagate_precision` (6.1 … 7.3).
-    #[doc(alias = "propagate_precision")]
     fn propagate_precision(&mut self, old: u32) -> Check {
         let precise = self.precise_cells(&self.checkpoints[old as usize].state);
         if self.rules.walk.backtracking == Backtracking::SingleFrame {
@@ -294,7 +293,7 @@ impl Walker<'_> {
         }
         let n = self.checkpoints.len() as u32;
         self.checkpoints.push(Checkpoint { state: self.cur.clone(), misses: 0, hits: 0 });
-        if self.rules.walk.back_edges == BackEdges::Propagated
+        if self.rules.walk.loop_precision == LoopPrecision::Propagated
             && let Some(key) = self.loop_key(&self.cur)
         {
             self.visits.loops.entry(key).or_default().entry.get_or_insert(n);
@@ -330,7 +329,6 @@ impl Walker<'_> {
     /// An id that only one scalar has says nothing.
     ///
     /// Kernel: `bpf_clear_singular_ids` (6.13 … 7.3).
-    #[doc(alias = "clear_singular_ids")]
     fn clear_singular_ids(&mut self) {
         let mut seen: SmallVec<[(u32, u32); 16]> = SmallVec::new();
         for reg in self.cur.frames().iter().flat_map(|f| f.cells().map(|(_, r)| r)) {
@@ -355,10 +353,12 @@ impl Walker<'_> {
     fn clean_current(&mut self) {
         let Some(liveness) = self.liveness else { return };
         let model = self.model();
-        let chain: SmallVec<[InsnIdx; 8]> = (0..=self.cur.depth()).map(|n| self.cur.frame_insn(n)).collect();
+        let frames = self.cur.frames().iter().enumerate();
+        let chain: SmallVec<[FrameAt; 8]> =
+            frames.map(|(n, f)| FrameAt { subprog: f.subprog, at: self.cur.frame_insn(n) }).collect();
         let query = Query::new(liveness, &chain);
-        for (n, insn) in chain.iter().enumerate() {
-            let live_regs = liveness.live_regs(*insn);
+        for (n, frame_at) in chain.iter().enumerate() {
+            let live_regs = liveness.live_regs(frame_at.at);
             let live_slots = query.live_slots(n);
             let frame = self.cur.frame(n);
             let dead_reg = |i: usize, r: &Reg| live_regs & 1 << i == 0 && r.kind != Kind::NotInit;
@@ -416,7 +416,7 @@ impl Walker<'_> {
     /// Kernel: `incomplete_read_marks` (6.17 … 7.3).
     #[doc(alias = "incomplete_read_marks")]
     fn loop_is_open(&self, state: &State) -> bool {
-        self.rules.walk.back_edges == BackEdges::Propagated
+        self.rules.walk.loop_precision == LoopPrecision::Propagated
             && !self.visits.loops.is_empty()
             && self
                 .loop_key(state)

@@ -8,9 +8,10 @@
 use super::liveness::Liveness;
 use super::precision::{self, HistoryEntry, Trail, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
-use super::structure::{Marks as Points, Structure};
+use super::structure::{self, Marks as Points, Structure};
 use super::verdict::{Errno, Unfit, Unsupported};
 use super::visit::Visits;
+use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op, Reg as RegNo};
 use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
 use crate::kernel::{LivenessModel, RangeModel, Rules};
@@ -170,7 +171,7 @@ impl<'a> Walker<'a> {
         if subprog == SubprogIdx::MAIN {
             frame.regs[1] = Reg::pointer(model, Kind::Ctx);
         } else {
-            let args = self.structure.subprogs[subprog.at()].args;
+            let args = self.structure.subprogs[subprog.at()].args.unwrap_or(0);
             for n in 1..=usize::from(args.min(5)) {
                 frame.regs[n] = Reg::unknown(model);
             }
@@ -220,9 +221,8 @@ impl<'a> Walker<'a> {
         self.insns[at.at()].seen = true;
         self.prev = Some(at);
         let Some(op) = self.structure.ops.get(at.at()).copied().flatten() else {
-            return Err(Stop::bug(format!("no instruction at {at}")));
+            return self.refuse_fields();
         };
-        self.structure.check_operands(self.program, at, self.rules).map_err(|(errno, text)| Stop::Reject { errno, text })?;
         match op {
             Op::Alu { .. } | Op::MovSx { .. } | Op::Neg { .. } | Op::Endian { .. } | Op::AddrSpaceCast { .. } => {
                 self.check_alu(&op)?;
@@ -252,6 +252,21 @@ impl<'a> Walker<'a> {
             _ => {
                 self.jumps_processed += 1;
                 self.step_jump(&op)
+            }
+        }
+    }
+
+    /// An instruction whose fields are refused when a path comes to it.
+    fn refuse_fields(&mut self) -> Check<Next> {
+        let at = self.at;
+        let insn = self.program.insn(at).unwrap_or_default();
+        match structure::check_fields(insn, &self.rules.structure) {
+            Ok(()) => Err(Stop::bug(format!("no instruction at {at}"))),
+            Err(fault) => {
+                for reg in fault.reads {
+                    self.read_reg(reg)?;
+                }
+                Err(Stop::Reject { errno: fault.errno, text: fault.text })
             }
         }
     }
@@ -454,7 +469,10 @@ fn mark_chain(
     let trail = Trail {
         ops: &structure.ops,
         rules,
-        is_global: &|start| structure.is_global_at(start),
+        is_global: &|start| {
+            let subprog = structure.layout.starting(start);
+            subprog.is_some_and(|s| structure.subprogs[s.at()].linkage == Some(Linkage::Global))
+        },
         calls_callback: &|at| structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::CALLS_CALLBACK)),
     };
     precision::mark_chain(&trail, start, checkpoints, wanted)
