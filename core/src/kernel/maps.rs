@@ -173,10 +173,12 @@ pub enum Found {
     Socket,
 }
 
-/// What a successful look-up in a map gives.
+/// What a successful look-up in a map gives. Up to 6.18 the register is a `map_value_or_null` until it is compared with null and
+/// only then what it is; in 7.3 it has its own type from the call on.
 ///
-/// Kernel: `mark_ptr_not_null_reg` (6.1 … 7.3).
+/// Kernel: `mark_ptr_not_null_reg` (6.1, 6.12), `refine_map_lookup_value` (7.3).
 #[doc(alias = "mark_ptr_not_null_reg")]
+#[doc(alias = "refine_map_lookup_value")]
 pub const fn found(map: MapType) -> Found {
     match map {
         MapType::ArrayOfMaps | MapType::HashOfMaps => Found::InnerMap,
@@ -185,7 +187,7 @@ pub const fn found(map: MapType) -> Found {
     }
 }
 
-/// Whether a constant key below `max_entries` is known to find an element, so that the result is not null.
+/// Whether `map_lookup_elem` of a constant key below `max_entries` is known to find an element, so that the result is not null.
 ///
 /// Kernel: `can_elide_value_nullness` (6.18, 7.3).
 #[doc(alias = "can_elide_value_nullness")]
@@ -194,7 +196,7 @@ pub fn constant_key_finds(map: MapType, rules: &Rules) -> bool {
 }
 
 /// Whether `for_each_map_elem` goes over a map; if not, the call is refused with "callback function not allowed for map"
-/// (`EINVAL`).
+/// (error 524, `ENOTSUPP`).
 ///
 /// Kernel: the maps with `map_set_for_each_callback_args` (6.1 … 7.3).
 #[doc(alias = "map_set_for_each_callback_args")]

@@ -114,7 +114,8 @@ pub enum TestRun {
     OwnCtx,
 }
 
-/// What `BPF_PROG_TEST_RUN` wants of a program type. R0 comes back as 32 bits.
+/// What `BPF_PROG_TEST_RUN` wants of a program type. R0 comes back as 32 bits. A raw tracepoint's or a syscall program's
+/// context that ends before the last byte that some verified path accesses is refused with `EINVAL`.
 ///
 /// Kernel: the `test_run` callbacks of `bpf_prog_ops`, measured on 6.1, 6.12, 6.18 and 7.3.
 #[doc(alias = "bpf_prog_test_run_skb")]

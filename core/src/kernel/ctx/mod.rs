@@ -87,12 +87,12 @@ const BPF_XDP_DEVMAP: u32 = 33;
 #[doc(alias = "check_ctx_access")]
 #[doc(alias = "is_valid_access")]
 pub fn access(prog: ProgKind, off: i32, size: u32, how: CtxUse, rules: &Rules) -> CtxAccess {
-    let Ok(off) = u32::try_from(off) else {
-        return CtxAccess::Invalid;
-    };
     if size == 0 {
         return CtxAccess::Invalid;
     }
+    let Ok(off) = u32::try_from(off) else {
+        return before_start(prog.prog_type, off, size, how);
+    };
     match prog.prog_type {
         ProgType::SocketFilter => by_field(&layout::SOCKET_FILTER, off, size, how),
         ProgType::SchedCls | ProgType::SchedAct => by_field(&layout::SCHED_CLS, off, size, how),
@@ -114,12 +114,47 @@ pub fn access(prog: ProgKind, off: i32, size: u32, how: CtxUse, rules: &Rules) -
     }
 }
 
+/// Whether [`access`] knows the context of a program type.
+pub const fn is_modelled(prog_type: ProgType) -> bool {
+    matches!(
+        prog_type,
+        ProgType::SocketFilter
+            | ProgType::SchedCls
+            | ProgType::SchedAct
+            | ProgType::CgroupSkb
+            | ProgType::LwtIn
+            | ProgType::LwtOut
+            | ProgType::LwtXmit
+            | ProgType::LwtSeg6local
+            | ProgType::FlowDissector
+            | ProgType::Xdp
+            | ProgType::SkLookup
+            | ProgType::PerfEvent
+            | ProgType::RawTracepoint
+            | ProgType::RawTracepointWritable
+            | ProgType::Tracepoint
+            | ProgType::Kprobe
+            | ProgType::Syscall
+    )
+}
+
 /// A context of numbers in `from..end`, read only.
 fn flat(from: u32, end: u32, off: u32, size: u32, how: CtxUse) -> CtxAccess {
     if off >= from && off < end && off.is_multiple_of(size) && how != CtxUse::Write {
         PLAIN
     } else {
         CtxAccess::Invalid
+    }
+}
+
+/// An access before the context's first byte. The kernel refuses a tracepoint's hidden first eight bytes by a comparison in
+/// which a negative offset counts as a large number, and so lets aligned loads from before them pass.
+fn before_start(prog_type: ProgType, off: i32, size: u32, how: CtxUse) -> CtxAccess {
+    let passes = prog_type == ProgType::Tracepoint && how != CtxUse::Write && off.unsigned_abs().is_multiple_of(size);
+    match prog_type {
+        _ if passes => PLAIN,
+        other if is_modelled(other) => CtxAccess::Invalid,
+        other => CtxAccess::Unmodelled(other.name()),
     }
 }
 

@@ -49,6 +49,9 @@ fn boundaries_of_every_type() {
         // The first eight bytes of a tracepoint's record are the kernel's.
         (Tracepoint, 0, 8, Read, Invalid), (Tracepoint, 8, 8, Read, PLAIN), (Tracepoint, 8184, 8, Read, PLAIN),
         (Tracepoint, 8192, 1, Read, Invalid), (Tracepoint, 9, 2, Read, Invalid), (Tracepoint, 8, 8, Write, Invalid),
+        // What lies before the record is not refused.
+        (Tracepoint, -8, 8, Read, PLAIN), (Tracepoint, -7, 8, Read, Invalid), (Tracepoint, -8, 8, Write, Invalid),
+        (Tracing, -8, 8, Read, Unmodelled("tracing")), (Tracepoint, i32::MIN, 8, Read, PLAIN),
         (Kprobe, 160, 8, Read, PLAIN), (Kprobe, 168, 8, Read, Invalid), (Kprobe, 167, 1, Read, PLAIN),
         (PerfEvent, 160, 8, Read, PLAIN), (PerfEvent, 160, 4, Read, Invalid),
         (PerfEvent, 168, 4, Read, CtxAccess::Scalar { field_bytes: Some(8) }),
@@ -181,8 +184,9 @@ proptest! {
             SkLookup => 68,
             _ => 192,
         };
-        prop_assert!(off >= 0 && off as u32 + size <= bytes);
-        prop_assert!((off as u32).is_multiple_of(size) || (prog_type == Syscall && version > V6_12));
+        let before_a_record = prog_type == Tracepoint && off < 0;
+        prop_assert!(before_a_record || (off >= 0 && off as u32 + size <= bytes));
+        prop_assert!(off.unsigned_abs().is_multiple_of(size) || (prog_type == Syscall && version > V6_12));
         if how == CtxUse::Write {
             prop_assert_ne!(at(prog_type, off, size, CtxUse::Read, version), CtxAccess::Invalid);
         }

@@ -40,9 +40,9 @@ pub use flow::{Postorder, Successors};
 pub use func_info::{BtfFunction, functions};
 pub use subprogs::Subprog;
 
-use super::{Errno, Rejection, Unsupported};
-use crate::isa::{InsnIdx, Op, decode};
-use crate::kernel::{AttachCheck, ConstFold, FuncInfoCheck, KfuncLookup, Rules};
+use super::{Errno, Rejection, Unsupported, Verdict};
+use crate::isa::{Insn, InsnIdx, Op, decode};
+use crate::kernel::{AttachCheck, ConstFold, FuncInfoCheck, KfuncLookup, Rules, StructureRules};
 use crate::program::{Layout, Program, SubprogIdx};
 
 /// Why a program does not come to the walk.
@@ -66,6 +66,15 @@ impl Refusal {
 
     fn unsupported(at: Option<InsnIdx>, what: impl Into<String>) -> Refusal {
         Refusal::Unsupported(Unsupported { at, what: what.into() })
+    }
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Verdict {
+        match refusal {
+            Refusal::Rejected(r) => Verdict::Rejected(r),
+            Refusal::Unsupported(u) => Verdict::Unsupported(u),
+        }
     }
 }
 
@@ -160,17 +169,29 @@ impl Structure {
     pub fn successors(&self) -> Successors<'_> {
         Successors::new(&self.ops, &self.layout, self.subprogs.iter().map(|s| s.exit).collect())
     }
+
+    /// The instructions as the kernel has them from here on: those of the program that was checked, with folded
+    /// branches rewritten.
+    pub fn insns(&self, program: &Program) -> Vec<Insn> {
+        let mut insns = program.insns.clone();
+        for at in &self.folded {
+            if let (Some(insn), Some(Some(op))) = (insns.get_mut(at.at()), self.ops.get(at.at())) {
+                *insn = op.encode().0;
+            }
+        }
+        insns
+    }
 }
 
 /// Decodes every instruction that the walk may visit without a fault.
-fn operations(program: &Program, rules: &crate::kernel::StructureRules) -> Vec<Option<Op>> {
+fn operations(program: &Program, rules: &StructureRules) -> Vec<Option<Op>> {
     let mut ops = vec![None; program.insns.len()];
     let mut at = InsnIdx(0);
     while let Some(insn) = program.insn(at) {
         if check_fields(insn, rules).is_ok()
             && let Some(slot) = ops.get_mut(at.at())
         {
-            *slot = decode(insn, program.insn(at.next())).ok();
+            *slot = decode(fields::canonical(insn), program.insn(at.next())).ok();
         }
         at = InsnIdx(at.0 + flow::len(insn));
     }

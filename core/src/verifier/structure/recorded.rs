@@ -1,7 +1,7 @@
 //! The checks against recorded answers of real kernels: run with `LOOPDIFF_LABELS` set to the folder that holds
 //! `programs.jsonl.gz` and `kernel-<version>.jsonl.gz`.
 
-use super::{Refusal, check};
+use super::{Refusal, Structure, check};
 use crate::btf::Linkage;
 use crate::isa::{Insn, InsnIdx};
 use crate::kernel::{KernelVersion, Rules};
@@ -31,7 +31,6 @@ fn list(v: &Value) -> &[Value] {
 }
 
 fn program(v: &Value) -> Program {
-    let insn = |v: &Value| Insn::from_bytes(u64::from_str_radix(text(v), 16).expect("hex").to_be_bytes());
     let linkage = |v: &Value| if text(v) == "static" { Linkage::Static } else { Linkage::Global };
     let func = |f: &Value| Func {
         insn: InsnIdx(number(&f["insn"])),
@@ -52,10 +51,32 @@ fn program(v: &Value) -> Program {
         name: text(&v["name"]).to_owned(),
         prog_type: text(&v["prog_type"]).parse().expect("a program type"),
         prog_flags: number(&v["prog_flags"]),
-        insns: list(&v["insns"]).iter().map(insn).collect(),
+        insns: insns(&v["insns"]),
         funcs: list(&v["funcs"]).iter().map(func).collect(),
         maps: list(&v["maps"]).iter().map(map).collect(),
         ..Program::default()
+    }
+}
+
+fn insns(v: &Value) -> Vec<Insn> {
+    list(v).iter().map(|i| Insn::from_bytes(u64::from_str_radix(text(i), 16).expect("hex").to_be_bytes())).collect()
+}
+
+/// What the kernel made of an accepted program holds no folded branch any more.
+fn check_folded(program: &Program, structure: &Structure, label: &Value) {
+    let emitted = insns(&label["xlated"]);
+    let kept = structure.insns(program);
+    let count = |insns: &[Insn], like: Insn| {
+        insns.iter().filter(|i| (i.code, i.regs, i.imm) == (like.code, like.regs, like.imm)).count()
+    };
+    for at in &structure.folded {
+        let branch = program.insns[at.at()];
+        // Inlined loops, divisions and remainders bring comparisons of their own.
+        let inlined = matches!((branch.code, branch.regs), (0xb5, 1) | (0x3d, 0x67));
+        let divides = matches!((branch.code, branch.imm), (0x15 | 0x16 | 0x55 | 0x56, 0));
+        if !inlined && !divides {
+            assert!(count(&emitted, branch) <= count(&kept, branch), "{} {at}: {branch:?}", program.name);
+        }
     }
 }
 
@@ -84,6 +105,7 @@ fn refusals_before_the_walk_are_those_of_kernels() {
             let ours = match check(program, &rules) {
                 Ok(s) => {
                     folded += s.folded.len();
+                    check_folded(program, &s, label);
                     None
                 }
                 Err(Refusal::Rejected(r)) => Some((r.errno.0, r.text)),
