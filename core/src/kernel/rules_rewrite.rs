@@ -80,6 +80,9 @@ pub struct RewriteRules {
     pub may_goto: MayGotoForm,
     /// What a dump shows for `get_smp_processor_id`.
     pub smp_processor_id: SmpProcessorId,
+    /// The register that only the kernel's own instructions use: 11, and 12 in 7.3, where 11 holds stack arguments.
+    #[doc(alias = "BPF_REG_AX")]
+    pub scratch_reg: u8,
     /// Bytes before the values in an array map's kernel object, in the same builds.
     pub array_value_offset: i32,
     /// Helper calls in the dumps of the builds that were measured: Debian 6.1.192, 6.12.95, 6.18.15 and 7.3.4, x86-64.
@@ -102,6 +105,7 @@ impl RewriteRules {
                 V6_12 => SmpProcessorId::PerCpuLoad32,
                 V6_18 | V7_3 => SmpProcessorId::PerCpuLoad64,
             },
+            scratch_reg: if version >= V7_3 { 12 } else { 11 },
             array_value_offset: match version {
                 V6_1 => 272,
                 V6_12 => 264,

@@ -112,7 +112,7 @@ impl<'a> Alignment<'a> {
             // Which callback it is, the dump knows, unless that one is gone.
             let refs = (0..at).filter(|n| r.seen[*n] && self.program.insns[*n].is_ld_imm64());
             let refs = refs.filter(|n| self.program.insns[*n].src() == opcode::PSEUDO_FUNC);
-            let near = refs.last().and_then(|n| {
+            let near = refs.max().and_then(|n| {
                 self.layout.starting(InsnIdx((n as i64 + 1 + i64::from(self.program.insns[n].imm)) as u32))
             });
             let named =

@@ -79,8 +79,6 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
 
 type Patch = Vec<(Insn, Wild)>;
 
-/// A register that programs cannot name: the kernel's own scratch register.
-const AX: u8 = 11;
 const FP: u8 = 10;
 
 struct Pass<'a> {
@@ -119,7 +117,7 @@ impl Pass<'_> {
         }
         match insn.code {
             0x34 | 0x37 | 0x94 | 0x97 => Ok(exact(signed_division_by_minus_one(insn))),
-            0x3c | 0x3f | 0x9c | 0x9f => Ok(exact(Some(guarded_division(insn)))),
+            0x3c | 0x3f | 0x9c | 0x9f => Ok(exact(Some(guarded_division(insn, self.rules.rewrite.scratch_reg)))),
             opcode::MAY_GOTO => Ok(self.may_goto(insn)),
             opcode::CALL if insn.src() == 0 => self.helper(at, insn),
             _ => Ok(None),
@@ -169,7 +167,7 @@ impl Pass<'_> {
         let kind = self.provenance.first_args.get(&at).copied().unwrap_or_default();
         let plain_call = (Insn::new(opcode::CALL, 0, 0, 0, 0), Wild::Imm);
         let map = match kind {
-            Kind::Map(n) => self.program.maps.get(n as usize),
+            Kind::Map(n) => self.program.maps.get(usize::from(n)),
             // With several maps the helper decides when it runs.
             _ => return Ok(vec![plain_call]),
         };
@@ -229,19 +227,20 @@ impl Pass<'_> {
         if self.may_goto.last() != Some(&subprog) {
             self.may_goto.push(subprog);
         }
+        let scratch = self.rules.rewrite.scratch_reg;
         let slot = (-i32::from(depth) - extra) as i16;
         let steps = if extra == 8 { 2 } else { 5 };
         let exit = if insn.off >= 0 { insn.off.wrapping_add(steps) } else { insn.off.wrapping_sub(1) };
-        let load = Insn::new(0x79, AX, FP, slot, 0);
-        let leave = Insn::new(0x15, AX, 0, exit, 0);
-        let count = Insn::new(0x17, AX, 0, 0, 1);
-        let store = Insn::new(0x7b, FP, AX, slot, 0);
+        let load = Insn::new(0x79, scratch, FP, slot, 0);
+        let leave = Insn::new(0x15, scratch, 0, exit, 0);
+        let count = Insn::new(0x17, scratch, 0, 0, 1);
+        let store = Insn::new(0x7b, FP, scratch, slot, 0);
         let wild = |insns: &[Insn]| insns.iter().map(|i| (*i, Wild::Nothing)).collect::<Patch>();
         if extra == 8 {
             return Some(wild(&[load, leave, count, store]));
         }
-        let again = Insn::new(0x55, AX, 0, 2, 0);
-        let argument = Insn::new(0xb7, AX, 0, 0, i32::from(slot));
+        let again = Insn::new(0x55, scratch, 0, 2, 0);
+        let argument = Insn::new(0xb7, scratch, 0, 0, i32::from(slot));
         let mut patch = wild(&[load, leave, count, again, argument]);
         patch.push((Insn::new(opcode::CALL, 0, 0, 0, 0), Wild::Imm));
         patch.push((store, Wild::Nothing));
@@ -249,6 +248,9 @@ impl Pass<'_> {
     }
 
     /// The counter starts at the entry of a subprogram; jumps to the entry go behind that.
+    ///
+    /// The kernel moves the first instruction as it is: a call or function reference there that points backwards then
+    /// misses its target, and the program is refused.
     fn start_may_goto(&mut self) -> Result<(), LateError> {
         for subprog in std::mem::take(&mut self.may_goto) {
             let Some((start, depth)) = self.text.subprog(subprog).map(|s| (s.start as usize, s.depth)) else {
@@ -295,7 +297,7 @@ fn signed_division_by_minus_one(insn: Insn) -> Option<Vec<Insn>> {
 }
 
 /// A division by a register never meets 0, and a signed one never meets -1.
-fn guarded_division(insn: Insn) -> Vec<Insn> {
+fn guarded_division(insn: Insn, scratch: u8) -> Vec<Insn> {
     let wide = insn.code & 7 == CLASS_64;
     let (class, jump) = if wide { (CLASS_64, 5) } else { (4, 6) };
     let (dst, src) = (insn.dst(), insn.src());
@@ -303,14 +305,14 @@ fn guarded_division(insn: Insn) -> Vec<Insn> {
     let skip = |n| Insn::new(opcode::JA, 0, 0, n, 0);
     let clear_upper_half = Insn::new(0xbc, dst, dst, 0, 0);
     // After one was added to the divisor, 0 and 1 mean -1 and 0.
-    let shifted = [Insn::new(0xbf, AX, src, 0, 0), Insn::new(class, AX, 0, 0, 1)];
+    let shifted = [Insn::new(0xbf, scratch, src, 0, 0), Insn::new(class, scratch, 0, 0, 1)];
     let mut patch = Vec::with_capacity(9);
     match (division, insn.off == SIGNED) {
         (true, true) => {
             patch.extend(shifted);
             patch.extend([
-                Insn::new(0x20 | jump, AX, 0, 4, 1),
-                Insn::new(0x10 | jump, AX, 0, 1, 0),
+                Insn::new(0x20 | jump, scratch, 0, 4, 1),
+                Insn::new(0x10 | jump, scratch, 0, 1, 0),
                 Insn::new(0xb0 | class, dst, 0, 0, 0),
                 Insn::new(0x80 | class, dst, 0, 0, 0),
                 skip(1),
@@ -320,8 +322,8 @@ fn guarded_division(insn: Insn) -> Vec<Insn> {
         (false, true) => {
             patch.extend(shifted);
             patch.extend([
-                Insn::new(0x20 | jump, AX, 0, 3, 1),
-                Insn::new(0x10 | jump, AX, 0, if wide { 3 } else { 4 }, 1),
+                Insn::new(0x20 | jump, scratch, 0, 3, 1),
+                Insn::new(0x10 | jump, scratch, 0, if wide { 3 } else { 4 }, 1),
                 Insn::new(0xb4, dst, 0, 0, 0),
                 skip(1),
                 insn,

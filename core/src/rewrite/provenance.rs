@@ -21,7 +21,7 @@ pub(super) enum Kind {
     /// The context.
     Ctx,
     /// A map, by index.
-    Map(u32),
+    Map(u16),
     /// More than one map.
     SomeMap,
 }
@@ -179,7 +179,7 @@ impl Walk<'_> {
 fn step(op: &Op, state: &mut State) {
     match *op {
         Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Operand::Reg(src) } => state.set(dst, state.reg(src)),
-        Op::LdImm64 { dst, imm } => state.set(dst, if let Imm64::Map(n) = imm { Kind::Map(n) } else { Kind::Other }),
+        Op::LdImm64 { dst, imm } => state.set(dst, loaded(imm)),
         Op::Load { size: Size::Dw, dst, base: Reg::R10, off, .. } => {
             let kind = state.slot(off).map_or(Kind::Other, |k| *k);
             state.set(dst, kind);
@@ -206,5 +206,13 @@ fn step(op: &Op, state: &mut State) {
             state.regs.iter_mut().take(6).for_each(|k| *k = Kind::Other);
         }
         Op::Store { .. } | Op::Jump { .. } | Op::JumpIf { .. } | Op::MayGoto { .. } | Op::Exit => {}
+    }
+}
+
+fn loaded(imm: Imm64) -> Kind {
+    match imm {
+        Imm64::Map(n) => u16::try_from(n).map_or(Kind::SomeMap, Kind::Map),
+        Imm64::MapByIdx { value_off: None, .. } => Kind::SomeMap,
+        _ => Kind::Other,
     }
 }
