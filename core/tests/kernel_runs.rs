@@ -1,0 +1,138 @@
+//! The executor against recorded runs of real kernels.
+//!
+//! `LOOPDIFF_LABELS` names a directory with `programs.jsonl.gz` and `kernel-VERSION.jsonl.gz`, as `corpus/` describes them.
+//! Every accepted program is run in its original form, with all the stack that a frame can have, on every input, and
+//! return value, maps and context are compared with what the kernel gave. Bytes that come from addresses are left out.
+
+use flate2::read::GzDecoder;
+use loopdiff::exec::{
+    AddressMask, End, ExecRules, Form, Image, LAYOUT_SEEDS, Limits, Machine, Outcome, UninitStackRead,
+};
+use loopdiff::isa::Insn;
+use loopdiff::program::{Input, Layout, MapDef, Program};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+/// How many runs of a thousand have to agree.
+const AGREE_PER_MILLE: usize = 998;
+
+#[test]
+fn agrees_with_recorded_kernels() {
+    let Some(dir) = std::env::var_os("LOOPDIFF_LABELS") else {
+        eprintln!("skipped: LOOPDIFF_LABELS is not set");
+        return;
+    };
+    let dir = Path::new(&dir);
+    let programs: Vec<Program> = lines(&dir.join("programs.jsonl.gz")).iter().map(program).collect();
+    let masked = ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: 8 };
+    let versions = [
+        ("6.1", ExecRules { uninit_stack_read: UninitStackRead::Trap, ..masked }),
+        ("6.12", masked),
+        ("6.18", masked),
+        ("7.3", ExecRules { frames_max: 16, ..masked }),
+    ];
+    for (version, rules) in versions {
+        let tally = compare_all(&programs, &lines(&dir.join(format!("kernel-{version}.jsonl.gz"))), &rules);
+        eprintln!("{version}: {tally:?}");
+        let (same, total) = (tally["same"], tally.values().sum::<usize>());
+        assert!(same * 1000 >= total * AGREE_PER_MILLE, "{version}: {same} of {total} runs agree");
+    }
+}
+
+fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BTreeMap<&'static str, usize> {
+    let mut machine = Machine::new();
+    let mut tally = BTreeMap::from([("same", 0)]);
+    assert_eq!(programs.len(), answers.len());
+    for (program, answer) in programs.iter().zip(answers) {
+        if answer["verdict"] != "accept" {
+            continue;
+        }
+        let layout = Layout::of(program);
+        let depth = vec![512; layout.len()];
+        let form = Form { program, layout: &layout, stack_depth: &depth, own_depth: &depth, subprogs: &[], sites: &[] };
+        let image = Image::new(&form, rules).expect("an accepted program");
+        for (input, run) in program.inputs.iter().zip(answer["runs"].as_array().expect("runs")) {
+            let runs = LAYOUT_SEEDS.map(|layout_seed| {
+                machine.run(&image, input, &Limits { fuel: 200_000_000, layout_seed, ..Limits::default() })
+            });
+            let class = compare(&runs, run);
+            *tally.entry(class).or_default() += 1;
+            if !matches!(class, "same" | "addresses decide the way") {
+                eprintln!("{} {}: {class}: ours {}, kernel {}", program.name, program.prog_type, runs[0].end, run["retval"]);
+            }
+        }
+    }
+    tally
+}
+
+/// Where a run of ours differs from a kernel's.
+fn compare(runs: &[Outcome], kernel: &Value) -> &'static str {
+    let ours = &runs[0];
+    let mask = AddressMask::of(runs);
+    if kernel["err"] != 0 {
+        // The kernel refused the input: it is too short for the program.
+        return if matches!(ours.end, End::Unsupported(_)) { "same" } else { "the kernel refused the input" };
+    }
+    let r0 = match &ours.end {
+        _ if mask.flow => return "addresses decide the way",
+        End::Returned(r0) => r0,
+        End::Trapped(_) => return "trapped",
+        End::OutOfFuel => return "out of fuel",
+        End::Unsupported(_) => return "unsupported",
+    };
+    let retval = kernel["retval"].as_u64().expect("retval") as u32;
+    let maps = ours.maps.concat();
+    let maps_mask = mask.maps.concat();
+    if !same_bytes(&r0.to_le_bytes()[..4], &retval.to_le_bytes(), &mask.r0) {
+        "return value"
+    } else if !same_bytes(&maps, &hex(&kernel["maps"]), &maps_mask) {
+        "maps"
+    } else if kernel["ctx"] != "" && !same_bytes(&ours.ctx, &hex(&kernel["ctx"]), &mask.ctx) {
+        "context"
+    } else {
+        "same"
+    }
+}
+
+fn same_bytes(ours: &[u8], kernel: &[u8], mask: &[bool]) -> bool {
+    ours.len() == kernel.len() && ours.iter().zip(kernel).zip(mask).all(|((x, y), masked)| *masked || x == y)
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let reader = BufReader::new(GzDecoder::new(File::open(path).expect("labels")));
+    reader.lines().map(|line| serde_json::from_str(&line.expect("gzip")).expect("JSON")).collect()
+}
+
+fn hex(text: &Value) -> Vec<u8> {
+    let text = text.as_str().unwrap_or_default();
+    (0..text.len() / 2).map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).expect("hex")).collect()
+}
+
+fn program(line: &Value) -> Program {
+    let number = |v: &Value| v.as_u64().unwrap_or_default() as u32;
+    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
+    let insn = |v: &Value| Insn::from_bytes(hex(v).try_into().expect("eight bytes"));
+    let map = |m: &Value| MapDef {
+        map_type: m["type"].as_str().expect("type").parse().expect("map type"),
+        key_size: number(&m["key_size"]),
+        value_size: number(&m["value_size"]),
+        max_entries: number(&m["max_entries"]),
+        flags: number(&m["flags"]),
+        init: list(&m["init"]).iter().map(hex).collect(),
+        ..MapDef::default()
+    };
+    Program {
+        name: line["name"].as_str().unwrap_or_default().to_owned(),
+        prog_type: line["prog_type"].as_str().expect("type").parse().expect("program type"),
+        insns: list(&line["insns"]).iter().map(insn).collect(),
+        maps: list(&line["maps"]).iter().map(map).collect(),
+        inputs: list(&line["inputs"])
+            .iter()
+            .map(|i| Input { ctx: hex(&i["ctx"]), data: hex(&i["data"]), seed: 0 })
+            .collect(),
+        ..Program::default()
+    }
+}
