@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 /// Instructions that a body may have. The kernel takes fewer; the limit is for `.rept`.
 const INSNS_MAX: usize = 1 << 21;
 
+const MAIN: &str = "main";
+
 /// What the body says.
 #[derive(Debug, Default)]
 pub(super) struct Body {
@@ -46,12 +48,17 @@ impl Labels {
         true
     }
 
+    /// Without a label of its own, the first instruction is `main`.
+    fn name_main(&mut self) {
+        let start = InsnIdx(0);
+        if !self.names.contains_key(&start) && !self.places.contains_key(MAIN) {
+            self.insert(MAIN, start);
+        }
+    }
+
     /// What there is to choose from, for a hint.
     pub(super) fn listed(&self) -> String {
         const SHOWN: usize = 8;
-        if self.places.is_empty() {
-            return "there are no labels".to_owned();
-        }
         let names: Vec<&str> = self.places.keys().take(SHOWN).map(String::as_str).collect();
         let more = if self.places.len() > SHOWN { ", …" } else { "" };
         format!("the labels are {}{more}", names.join(", "))
@@ -234,6 +241,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn resolve(mut self) -> Result<Body, InputError> {
+        self.body.labels.name_main();
         for (at, code, item) in &self.items {
             let (first, second) = match item {
                 Item::Raw(insn) => (*insn, None),

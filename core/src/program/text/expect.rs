@@ -139,6 +139,12 @@ impl Expectations {
         self.all.iter().filter(kept).collect()
     }
 
+    /// Whether the program is to be accepted under one kernel: so it is when nothing is said of the verdict.
+    pub fn accepts(&self, version: KernelVersion) -> bool {
+        let refused = |e: &&Expectation| matches!(e.what, Expect::Reject { .. } | Expect::Unsupported { .. });
+        !self.under(version).iter().any(refused)
+    }
+
     fn check(&self, version: KernelVersion) -> Result<(), InputError> {
         let held = self.under(version);
         let mut seen: Vec<(Subject, u32)> = Vec::new();
@@ -403,6 +409,7 @@ mod tests {
         let all = Expectations::new(all).expect("no contradiction");
         let lines = |version| all.under(version).iter().map(|e| e.line).collect::<Vec<_>>();
         assert_eq!((lines(V6_1), lines(V6_12), lines(V7_3)), (vec![2, 4], vec![1, 4], vec![1, 3]));
+        assert!(!all.accepts(V6_1) && all.accepts(V6_12) && Expectations::default().accepts(V6_1));
 
         let twice = Expectations::new(vec![expect(Expect::Accept, &[V6_1], 1), expect(reject, &[V6_1, V7_3], 2)]);
         assert_eq!(twice.map_err(|e| e.line), Err(Some(2)));

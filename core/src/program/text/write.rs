@@ -36,6 +36,7 @@ pub fn write_test(file: &TestFile) -> String {
         }
     }
     let mut out = out.0;
+    out.push('\n');
     for note in notes.get(&None).into_iter().flatten() {
         push(&mut out, format_args!("; {note}\n"));
     }
@@ -213,7 +214,7 @@ impl Header {
                 changes.push(format!("args = {}", now.args));
             }
             changes.extend(now.type_id.map(|id| format!("type_id = {id}")));
-            self.line(format_args!("func.{} = {{ {} }}", quoted(&now.name), changes.join(", ")));
+            self.line(format_args!("func.{} = {{ {} }}", key(&now.name), changes.join(", ")));
         }
     }
 
@@ -224,7 +225,7 @@ impl Header {
             Expect::InsnsProcessed(n) => self.line(format_args!("insns_processed = {n}")),
             Expect::Stack { func, bytes } => {
                 let name = funcs::name_of(*func, labels);
-                self.line(format_args!("stack = {{ {} = {bytes} }}", quoted(&name)));
+                self.line(format_args!("stack = {{ {} = {bytes} }}", key(&name)));
             }
             Expect::Insns(pattern) => self.long_list("insns", pattern.text().iter().map(|l| quoted(l))),
             Expect::NoInsns(pattern) => self.long_list("no_insns", pattern.text().iter().map(|l| quoted(l))),
@@ -236,6 +237,12 @@ impl Header {
             _ => {}
         }
     }
+}
+
+/// A name as a TOML key.
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if bare { name.to_owned() } else { quoted(name) }
 }
 
 fn linkage_name(linkage: Linkage) -> &'static str {
