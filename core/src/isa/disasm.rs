@@ -14,7 +14,7 @@ pub trait Names {
     /// The name of the function that starts at an instruction.
     fn func(&self, at: InsnIdx) -> Option<&str>;
     /// The name of a helper, as it is called.
-    fn helper(&self, id: i32) -> Option<&str>;
+    fn helper(&self, id: i32) -> Option<String>;
     /// The name of a map, without `map.`
     fn map(&self, index: u32) -> Option<&str>;
 }
@@ -28,7 +28,7 @@ impl Names for NoNames {
         None
     }
 
-    fn helper(&self, _: i32) -> Option<&str> {
+    fn helper(&self, _: i32) -> Option<String> {
         None
     }
 
@@ -270,8 +270,8 @@ impl Text<'_> {
     }
 
     /// A helper's name, unless a function of the program bears it.
-    fn helper(&self, id: i32) -> Option<&str> {
-        let taken = |name: &&str| self.places.is_some_and(|p| p.taken.contains(*name));
+    fn helper(&self, id: i32) -> Option<String> {
+        let taken = |name: &str| self.places.is_some_and(|p| p.taken.contains(name));
         self.names.helper(id).filter(|name| is_label(name) && !taken(name))
     }
 

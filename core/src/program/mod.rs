@@ -5,6 +5,7 @@
 
 mod error;
 mod layout;
+pub mod text;
 
 pub use error::InputError;
 pub use layout::{Layout, SubprogIdx, subprog_target};
