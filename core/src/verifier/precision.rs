@@ -9,8 +9,9 @@
 use super::state::{Cell, Kind, State};
 use super::walker::{Checkpoint, Stop};
 use crate::isa::{AluOp, AtomicOp, InsnIdx, Op, Operand, Reg as RegNo};
-use crate::kernel::HELPER_TAIL_CALL;
-use crate::kernel::{Backtracking, CallbackExit, Rules};
+use crate::kernel::{
+    ASYNC_CALLBACK_HELPERS, Backtracking, CallbackExit, HELPER_TAIL_CALL, Rules, SYNC_CALLBACK_HELPERS,
+};
 use smallvec::SmallVec;
 
 /// What a jump history remembers of an instruction.
@@ -446,8 +447,8 @@ fn back_single_frame(trail: &Trail<'_>, at: InsnIdx, wanted: &mut Wanted) -> Res
         Op::Atomic { base, off, src, .. } => back_own_store(base, off, Operand::Reg(src), wanted),
         Op::CallLocal { .. } | Op::Exit => Ok(Step::GiveUp),
         Op::CallKfunc { .. } => Ok(Step::GiveUp),
-        Op::CallHelper { .. } => {
-            if (trail.calls_callback)(at) {
+        Op::CallHelper { id } => {
+            if SYNC_CALLBACK_HELPERS.contains(&id) || ASYNC_CALLBACK_HELPERS.contains(&id) {
                 return Ok(Step::GiveUp);
             }
             *wanted.regs() &= !RESULT;
