@@ -9,7 +9,6 @@ use crate::isa::{AnyFields, AsmError, Insn, InsnIdx, SymbolKind, assemble_patter
 use crate::kernel::KernelVersion;
 use crate::kernel::helpers::helper_id;
 use crate::program::InputError;
-use std::ops::Range;
 
 /// One expectation, and which kernels it holds for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -236,19 +235,19 @@ impl Pattern {
         &self.runs
     }
 
-    /// Where each run lies: the first place for the first run, then the first place after it for the second, and so on.
+    /// Where each run starts: the first place for the first run, then the first place after it for the second, and so on.
     /// `None` when some run is not found.
     ///
     /// Kernel: `find_all_insn_subseqs` of `test_verifier.c` (6.1 … 7.3).
     #[doc(alias = "find_all_insn_subseqs")]
-    pub fn find(&self, insns: &[Insn]) -> Option<Vec<Range<usize>>> {
+    pub fn find(&self, insns: &[Insn]) -> Option<Vec<usize>> {
         let mut from = 0;
         let mut found = Vec::with_capacity(self.runs.len());
         for run in &self.runs {
             let fits = |window: &[Insn]| window.iter().zip(run).all(|(insn, pattern)| pattern.matches(insn));
             let at = from + insns.get(from..)?.windows(run.len()).position(fits)?;
             from = at + run.len();
-            found.push(at..from);
+            found.push(at);
         }
         Some(found)
     }
@@ -346,9 +345,9 @@ mod tests {
     fn runs_follow_one_another() {
         let program = insns(&["r1 = 1", "r2 = 2", "r1 = 1", "r3 = 3", "exit"]);
         let find = |lines: &[&str]| pattern(lines).find(&program);
-        assert_eq!(find(&["r1 = 1", "r3 = 3"]), Some(vec![2..4]));
-        assert_eq!(find(&["r1 = 1", "...", "r3 = 3"]), Some(vec![0..1, 3..4]));
-        assert_eq!(find(&["...", "exit", "..."]), Some(vec![4..5]));
+        assert_eq!(find(&["r1 = 1", "r3 = 3"]), Some(vec![2]));
+        assert_eq!(find(&["r1 = 1", "...", "r3 = 3"]), Some(vec![0, 3]));
+        assert_eq!(find(&["...", "exit", "..."]), Some(vec![4]));
         assert_eq!(find(&["r1 = ?", "...", "r1 = ?", "...", "r1 = ?"]), None);
         assert_eq!(find(&["r3 = 3", "...", "r2 = 2"]), None);
         // Each run takes its first place, as in the kernel's search: nothing is tried again.
@@ -369,7 +368,7 @@ mod tests {
             }
             let found = pattern(&lines).find(&program);
             prop_assert!(found.is_some());
-            let first = found.and_then(|runs| runs.first().map(|r| r.start));
+            let first = found.and_then(|runs| runs.first().copied());
             // An earlier place may fit as well, never a later one only.
             prop_assert!(first <= Some(*part.start()));
         }

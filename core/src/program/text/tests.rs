@@ -237,6 +237,20 @@ fn a_file_with_everything_reads_and_is_written() {
 }
 
 #[test]
+fn functions_that_the_header_does_not_name() {
+    let file = read("call f\nr1 = taken ll\ncall pc+0\nexit\nf: .Lf: exit\n.Lx: taken: exit\nunused: goto .Lx\n");
+    let funcs: Vec<_> =
+        file.program.funcs.iter().map(|f| (f.insn.0, f.name.as_str(), f.linkage, f.args, f.type_id)).collect();
+    let expected = [
+        (0, "main", Linkage::Global, 1, None),
+        (4, "sub_4", Linkage::Static, 1, None),
+        (5, "f", Linkage::Static, 1, None),
+        (6, "taken", Linkage::Static, 2, None),
+    ];
+    assert_eq!(funcs, expected);
+}
+
+#[test]
 fn functions_and_btf_as_the_kernels_tests_give_them() {
     let file = read(
         ";;! btf_types = [0x1, 0x01000000, 4, 0x01000020]\n;;! btf_strings = \"\\u0000int\\u0000\"\n\
