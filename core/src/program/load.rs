@@ -1,0 +1,88 @@
+//! From the bytes of a file to programs, whatever the format.
+//!
+//! Reading files and walking directories is left to the command; this room has no I/O. A file's format follows from its
+//! extension, else from its first bytes.
+
+use super::json::Form;
+use super::{InputError, Program, elf, json};
+use std::path::Path;
+
+/// What a file has in it: a program, or something that is no program for us but is none of the user's mistakes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Loaded {
+    /// A program.
+    Program(Program),
+    /// A program that needs what is not modelled.
+    Unsupported {
+        /// Name of the program.
+        name: String,
+        /// What it needs, with the symbol's name where there is one.
+        what: String,
+    },
+}
+
+impl Loaded {
+    /// The name of the program.
+    pub fn name(&self) -> &str {
+        match self {
+            Loaded::Program(program) => &program.name,
+            Loaded::Unsupported { name, .. } => name,
+        }
+    }
+}
+
+/// Format of a program file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Assembly, `*.bpf`.
+    Text,
+    /// JSON.
+    Json(Form),
+    /// Object file, `*.o`.
+    Elf,
+}
+
+impl Format {
+    /// The format that a file's name tells; `None` for a file that is passed over in a directory.
+    pub fn of_path(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "bpf" => Some(Format::Text),
+            "json" => Some(Format::Json(Form::Document)),
+            "jsonl" => Some(Format::Json(Form::Lines)),
+            "o" => Some(Format::Elf),
+            _ => None,
+        }
+    }
+
+    /// The format that the first bytes tell; assembly where they tell nothing.
+    pub fn of_bytes(bytes: &[u8]) -> Format {
+        match bytes.trim_ascii_start() {
+            [0x7f, b'E', b'L', b'F', ..] => Format::Elf,
+            [b'{' | b'[', ..] => Format::Json(Form::Document),
+            _ => Format::Text,
+        }
+    }
+}
+
+/// Reads the programs of a file. `text` reads assembly.
+///
+/// # Errors
+///
+/// What the reader of the format says, with the file's name.
+pub fn load_bytes(
+    path: &Path,
+    bytes: &[u8],
+    text: impl FnOnce(&str) -> Result<Vec<Loaded>, InputError>,
+) -> Result<Vec<Loaded>, InputError> {
+    let loaded = match Format::of_path(path).unwrap_or_else(|| Format::of_bytes(bytes)) {
+        Format::Json(form) => json::read(bytes, form).map(|all| all.into_iter().map(Loaded::Program).collect()),
+        Format::Elf => elf::read(bytes),
+        Format::Text => std::str::from_utf8(bytes).map_err(|e| not_utf8(bytes, e.valid_up_to())).and_then(text),
+    };
+    loaded.map_err(|error| error.in_file(path))
+}
+
+fn not_utf8(bytes: &[u8], at: usize) -> InputError {
+    let lines = bytes.iter().take(at).filter(|b| **b == b'\n').count();
+    InputError::new("the text is not UTF-8").at_line(lines as u32 + 1)
+}
