@@ -8,5 +8,5 @@ pub mod limits;
 mod rules;
 mod uapi;
 
-pub use rules::{BtfLayout, BtfRules, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use rules::{BtfLayout, BtfRules, BtfSectionName, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use uapi::{MapType, ProgType, UnknownName};
