@@ -8,6 +8,7 @@ use loopdiff::kernel::{KernelVersion, Rules};
 use loopdiff::program::json::{self, Form};
 use loopdiff::program::{Layout, Loaded, Program, elf, load_bytes, subprog_target};
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,7 +34,15 @@ fn sources() -> Vec<PathBuf> {
 /// All programs as most people compile them; `None` when there is no clang for BPF here.
 fn compiled() -> Option<&'static [Compiled]> {
     static ALL: OnceLock<Option<Vec<Compiled>>> = OnceLock::new();
-    ALL.get_or_init(|| compile(&["-O2"])).as_deref()
+    let all = ALL.get_or_init(|| {
+        let all = compile(&["-O2"]);
+        if all.is_none() {
+            // Written past the test harness, which keeps what a passing test prints to itself.
+            let _ = writeln!(std::io::stderr(), "skipped: no clang for BPF with the headers of libbpf");
+        }
+        all
+    });
+    all.as_deref()
 }
 
 /// Compiles all programs; `None` when there is no clang for BPF here.
@@ -43,11 +52,12 @@ fn compile(options: &[&str]) -> Option<Vec<Compiled>> {
     std::fs::write(&probe, "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n").expect("a file");
     let clang = |source: &Path, object: &Path| {
         let mut command = Command::new("clang");
-        command.args(["-target", "bpf", "-g", "-Wall", "-Werror", "-I/usr/include/x86_64-linux-gnu"]);
+        command.args(["-target", "bpf", "-g", "-Wall", "-Werror"]);
+        // Where Debian keeps <asm/types.h>, which for BPF clang does not look up by itself.
+        command.arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH));
         command.args(options).arg("-c").arg(source).arg("-o").arg(object).output()
     };
     if !clang(&probe, &folder.path().join("probe.o")).is_ok_and(|run| run.status.success()) {
-        println!("skipped: no clang for BPF with the headers of libbpf");
         return None;
     }
     let compiled = sources().into_iter().map(|source| {
@@ -157,8 +167,11 @@ fn programs_functions_and_maps_are_those_of_the_source() {
 
 #[test]
 fn every_level_of_optimisation_links() {
+    if compiled().is_none() {
+        return;
+    }
     for options in [&["-O1"][..], &["-O2", "-mcpu=v3"], &["-Os", "-mcpu=v1"]] {
-        let Some(all) = compile(options) else { return };
+        let all = compile(options).expect("clang ran before");
         for compiled in &all {
             let loaded = load(compiled);
             assert!(programs(&loaded).count() > 0, "{}", compiled.name);

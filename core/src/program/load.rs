@@ -86,3 +86,37 @@ fn not_utf8(bytes: &[u8], at: usize) -> InputError {
     let lines = bytes.iter().take(at).filter(|b| **b == b'\n').count();
     InputError::new("the text is not UTF-8").at_line(lines as u32 + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_by_name_then_by_content() {
+        let of = |name: &str| Format::of_path(Path::new(name));
+        assert_eq!(of("a/b.c/x.bpf"), Some(Format::Text));
+        assert_eq!(of("x.json"), Some(Format::Json(Form::Document)));
+        assert_eq!(of("x.jsonl"), Some(Format::Json(Form::Lines)));
+        assert_eq!(of("x.o"), Some(Format::Elf));
+        assert_eq!((of("x.c"), of("json"), of(".o")), (None, None, None));
+        assert_eq!(Format::of_bytes(b"\n [ {"), Format::Json(Form::Document));
+        assert_eq!(Format::of_bytes(b"\x7fELF\x02"), Format::Elf);
+        assert_eq!(Format::of_bytes(b"r0 = 0"), Format::Text);
+    }
+
+    #[test]
+    fn each_format_reaches_its_reader_and_errors_name_the_file() {
+        let load = |name: &str, bytes: &[u8]| {
+            load_bytes(Path::new(name), bytes, |text| Err(InputError::new(format!("text of {}", text.len()))))
+        };
+        let said = |name, bytes| load(name, bytes).expect_err("not a program").to_string();
+        assert_eq!(said("a.bpf", b"exit"), "a.bpf: text of 4");
+        assert_eq!(said("a.bpf", b"exit\n\xff"), "a.bpf:2: the text is not UTF-8");
+        assert!(said("b.json", b"{").starts_with("b.json:1:1: EOF"), "{}", said("b.json", b"{"));
+        assert!(said("c.o", b"exit").starts_with("c.o: not a readable object file"));
+        let line = br#"{"name": "n", "prog_type": "xdp", "insns": ["9500000000000000"]}"#;
+        let names = |name| load(name, line).map(|all| all.iter().map(|l| l.name().to_owned()).collect::<Vec<_>>());
+        assert_eq!(names("d.jsonl"), Ok(vec!["n".to_owned()]));
+        assert_eq!(names("noname"), Ok(vec!["n".to_owned()]));
+    }
+}

@@ -49,6 +49,8 @@ pub(super) struct Linker<'o> {
     object: &'o ObjectFile<'o>,
     types: Option<&'o Types>,
     maps: &'o [ObjectMap],
+    /// Index of a map by section and place of its definition; a section that is itself a value has no place.
+    map_places: BTreeMap<(usize, Option<i64>), usize>,
 }
 
 /// A program while it grows.
@@ -73,7 +75,12 @@ enum Reference<'o> {
 
 impl<'o> Linker<'o> {
     pub fn new(object: &'o ObjectFile<'o>, types: Option<&'o Types>, maps: &'o [ObjectMap]) -> Linker<'o> {
-        Linker { object, types, maps }
+        let place = |map: &ObjectMap| match map.place {
+            Place::Definition(at) => (map.section, Some(signed(at))),
+            Place::Value => (map.section, None),
+        };
+        let map_places = maps.iter().enumerate().map(|(n, map)| (place(map), n)).collect();
+        Linker { object, types, maps, map_places }
     }
 
     /// Links one program.
@@ -219,11 +226,9 @@ impl<'o> Linker<'o> {
             }
             return self.function(from, section, at / INSN_BYTES as i64).map(Reference::Function);
         }
-        let is_meant = |map: &ObjectMap| match map.place {
-            Place::Definition(place) => signed(place) == at,
-            Place::Value => true,
-        };
-        let Some(found) = self.maps.iter().position(|m| m.section == section && is_meant(m)) else {
+        let defined = self.map_places.get(&(section, Some(at)));
+        let value = self.map_places.get(&(section, None));
+        let Some(found) = defined.or(value).copied() else {
             return Err(match home.role {
                 Role::Maps | Role::LegacyMaps => {
                     InputError::new(format!("function \"{}\" refers to a map that is not defined", from.name)).into()
@@ -231,12 +236,10 @@ impl<'o> Linker<'o> {
                 _ => Stop::Unsupported(format!("reference from `{}` into section \"{}\"", from.name, home.name)),
             });
         };
-        let map = self.maps.get(found);
-        if let Some(what) = map.and_then(|m| m.unsupported.clone()) {
+        if let Some(what) = self.maps.get(found).and_then(|m| m.unsupported.clone()) {
             return Err(Stop::Unsupported(what));
         }
-        let is_value = map.is_some_and(|m| m.place == Place::Value);
-        Ok(Reference::Map(found, is_value.then_some(at as u32)))
+        Ok(Reference::Map(found, value.is_some().then_some(at as u32)))
     }
 
     /// The functions of `func_info`; none when the object has none for the program itself.

@@ -3,7 +3,7 @@
 //! Stands for libbpf's fix-ups before `BPF_BTF_LOAD`: clang leaves the places of variables to the linker, and some
 //! things that BTF can say are for libbpf and not for the kernel.
 
-use super::object::{Function, ObjectFile, Visibility};
+use super::object::{Function, ObjectFile, Variable, Visibility};
 use crate::btf::{Body, Btf, BtfExt, BtfType, FuncInfo, Kind, Linkage, SectionRecords, StrOff, TypeId, VarInfo};
 use crate::program::InputError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,8 +96,11 @@ fn drop_externs(btf: &mut Btf) {
 
 /// A function that is hidden from other objects is verified in its callers' context, like a static one.
 fn hide_functions(btf: &mut Btf, object: &ObjectFile<'_>) {
-    for function in object.subprograms().filter(|f| f.visibility == Visibility::Hidden) {
-        if let Some(id) = btf.find(Kind::Func, &function.name)
+    let hidden = object.subprograms().filter(|f| f.visibility == Visibility::Hidden);
+    let hidden: BTreeSet<_> = hidden.map(|f| f.name.as_str()).collect();
+    let ids: Vec<_> = btf.types().filter(|(_, t)| t.kind() == Kind::Func).map(|(id, _)| id).collect();
+    for id in ids {
+        if hidden.contains(btf.name(id))
             && let Some(BtfType { body: Body::Func { linkage, .. }, .. }) = btf.get_mut(id)
         {
             *linkage = Linkage::Static.number();
@@ -108,6 +111,8 @@ fn hide_functions(btf: &mut Btf, object: &ObjectFile<'_>) {
 /// Fills in the sizes of data sections and the places of their global variables.
 fn place_variables(btf: &mut Btf, object: &ObjectFile<'_>) -> Result<(), InputError> {
     let sections: Vec<_> = btf.types().filter(|(_, t)| t.kind() == Kind::DataSec).map(|(id, _)| id).collect();
+    let known = object.variables().iter().filter(|v| v.visibility != Visibility::Local);
+    let known: Places<'_> = known.map(|v| ((v.section, v.name.as_str()), v)).collect();
     for id in sections {
         let name = btf.name(id).to_owned();
         let Some((index, section)) = object.named(&name) else {
@@ -119,7 +124,7 @@ fn place_variables(btf: &mut Btf, object: &ObjectFile<'_>) -> Result<(), InputEr
         if size != 0 {
             continue;
         }
-        let vars = vars.into_iter().map(|var| place(btf, object, index, var)).collect::<Result<Vec<_>, _>>()?;
+        let vars = vars.into_iter().map(|var| place(btf, &known, index, var)).collect::<Result<Vec<_>, _>>()?;
         if let Some(ty) = btf.get_mut(id) {
             let mut vars = vars;
             vars.sort_by_key(|v| v.offset);
@@ -129,8 +134,11 @@ fn place_variables(btf: &mut Btf, object: &ObjectFile<'_>) -> Result<(), InputEr
     Ok(())
 }
 
+/// Variables that are seen outside, by section and name.
+type Places<'o> = BTreeMap<(usize, &'o str), &'o Variable>;
+
 /// The place of a variable, which for a static one is known already. A hidden one becomes static.
-fn place(btf: &mut Btf, object: &ObjectFile<'_>, section: usize, info: VarInfo) -> Result<VarInfo, InputError> {
+fn place(btf: &mut Btf, known: &Places<'_>, section: usize, info: VarInfo) -> Result<VarInfo, InputError> {
     let name = btf.name(info.var).to_owned();
     let Some(Body::Var { linkage, .. }) = btf.get_mut(info.var).map(|t| &mut t.body) else {
         return Err(InputError::new("BTF lists something in a section that is no variable"));
@@ -138,8 +146,7 @@ fn place(btf: &mut Btf, object: &ObjectFile<'_>, section: usize, info: VarInfo) 
     if *linkage == VAR_STATIC {
         return Ok(info);
     }
-    let mut candidates = object.variables().iter().filter(|v| v.section == section && v.name == name);
-    let Some(variable) = candidates.find(|v| v.visibility != Visibility::Local) else {
+    let Some(variable) = known.get(&(section, name.as_str())) else {
         return Err(InputError::new(format!("BTF has a variable \"{name}\" that the object has not")));
     };
     if variable.visibility == Visibility::Hidden {
