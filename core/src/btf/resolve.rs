@@ -228,7 +228,7 @@ impl Place<'_> {
             Body::Float { size } if !u64::from(offset).is_multiple_of(u64::from(size.min(POINTER_BYTES)) * 8) => {
                 self.refuse_member(member, "Member is not properly aligned")
             }
-            _ if offset % 8 != 0 => self.refuse_member(member, "Member is not byte aligned"),
+            _ if !offset.is_multiple_of(8) => self.refuse_member(member, "Member is not byte aligned"),
             _ => {
                 let size = self.btf.size_of(member.to).unwrap_or(u32::MAX);
                 self.fits(struct_size, member, u64::from(offset / 8) + u64::from(size))
@@ -249,7 +249,7 @@ impl Place<'_> {
                 return self.refuse_member(member, "Invalid member base type");
             }
             match member.bitfield_bits(true) {
-                0 if at % 8 != 0 => return self.refuse_member(member, "Invalid member offset"),
+                0 if !at.is_multiple_of(8) => return self.refuse_member(member, "Invalid member offset"),
                 0 => {}
                 field if field > bits => return self.refuse_member(member, "Invalid member bitfield_size"),
                 field => wanted = field,
@@ -273,7 +273,7 @@ impl Place<'_> {
         const INT_BITS: u32 = 32;
         let at = member.bit_offset(true);
         let bits = match member.bitfield_bits(true) {
-            0 if at % 8 != 0 => return self.refuse_member(member, "Member is not byte aligned"),
+            0 if !at.is_multiple_of(8) => return self.refuse_member(member, "Member is not byte aligned"),
             0 => INT_BITS,
             field if field > INT_BITS => return self.refuse_member(member, "Invalid member bitfield_size"),
             field => field,
@@ -297,6 +297,9 @@ impl Place<'_> {
     /// Kernel: `btf_decl_tag_resolve` (6.1 … 7.3).
     #[doc(alias = "btf_decl_tag_resolve")]
     fn tagged(&self, to: TypeId, component: i32) -> Result<(), Refused> {
+        if let Some(ty @ BtfType { body: Body::Func { proto, .. }, .. }) = self.btf.get(to) {
+            Place { btf: self.btf, id: to, ty }.func(*proto)?;
+        }
         let components = match self.btf.get(to).map(|t| &t.body) {
             Some(Body::Struct { members, .. } | Body::Union { members, .. }) => members.len(),
             Some(Body::Var { .. } | Body::Typedef { .. }) => 0,

@@ -241,6 +241,13 @@ fn refusals_are_in_the_words_of_the_kernel() {
         ["22 [13] DECL_TAG tag type=7 component_idx=1 Invalid btf_info kind_flag", "accepted"]
     );
     assert_eq!(
+        after(|b| {
+            let name = b.intern("?.a b");
+            b.get_mut(TypeId(12)).expect("section").name = name;
+        }),
+        ["22 [12] DATASEC ?.a b size=40 vlen=1 Invalid name", "accepted"]
+    );
+    assert_eq!(
         after(|b| b.get_mut(TypeId(1)).expect("int").body = Body::Int { size: 4, encoding: 3, offset: 0, bits: 32 }),
         same("524 [1] INT int size=4 bits_offset=0 nr_bits=32 encoding=UNKN Unsupported encoding")
     );

@@ -12,7 +12,7 @@ use super::resolve;
 use super::types::{Body, BtfType, EnumValue, Kind, Member, StrOff, TypeId, VarInfo};
 use super::wire::{HEADER_BYTES, Header, INT_RESERVED, MAGIC, RECORD_BYTES, Record, Span, u32_at};
 use super::{Btf, Linkage};
-use crate::kernel::{BtfLayout, BtfRules, BtfTagFlag};
+use crate::kernel::{BtfLayout, BtfRules, BtfSectionName, BtfTagFlag};
 use std::fmt;
 use thiserror::Error;
 
@@ -61,7 +61,7 @@ pub fn validate(bytes: &[u8], rules: &BtfRules) -> Result<Btf, Refused> {
     let body = bytes.get(header.len as usize..).unwrap_or_default();
     let strings = check_strings(&header, body, rules)?;
     check_layout(&header, rules)?;
-    if header.types.off % 4 != 0 {
+    if !header.types.off.is_multiple_of(4) {
         return refuse("Unaligned type_off");
     }
     if header.types.len == 0 {
@@ -165,13 +165,13 @@ fn check_layout(header: &Header, rules: &BtfRules) -> Result<(), Refused> {
     if !has_layout(header, rules) {
         return Ok(());
     }
-    if header.layout.off % 4 != 0 {
+    if !header.layout.off.is_multiple_of(4) {
         return refuse("Unaligned layout_off");
     }
     if header.layout.len < LAYOUT_ENTRY_BYTES {
         return refuse("Layout section is too small");
     }
-    if header.layout.len % LAYOUT_ENTRY_BYTES != 0 {
+    if !header.layout.len.is_multiple_of(LAYOUT_ENTRY_BYTES) {
         return refuse(format!("layout_len is not multiple of {LAYOUT_ENTRY_BYTES}"));
     }
     Ok(())
@@ -233,7 +233,7 @@ fn shown_name(btf: &Btf, name: StrOff) -> String {
 
 /// An identifier as BTF has them: dots are allowed.
 ///
-/// Kernel: `__btf_name_valid` (6.1 … 7.3).
+/// Kernel: `btf_name_valid_identifier` (6.1 … 7.3).
 #[doc(alias = "btf_name_valid_identifier")]
 pub(super) fn is_identifier(btf: &Btf, name: StrOff) -> bool {
     let text = btf.bytes_at(name).unwrap_or_default();
@@ -241,6 +241,15 @@ pub(super) fn is_identifier(btf: &Btf, name: StrOff) -> bool {
     text.first().is_some_and(|b| word(*b))
         && text.iter().all(|b| word(*b) || b.is_ascii_digit())
         && text.len() <= NAME_BYTES_MAX
+}
+
+/// A name without control characters; Latin-1 counts as printable.
+///
+/// Kernel: `btf_name_valid_section` (6.12 … 7.3).
+#[doc(alias = "btf_name_valid_section")]
+fn is_printable(btf: &Btf, name: StrOff) -> bool {
+    let text = btf.bytes_at(name).unwrap_or_default();
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.iter().all(|b| matches!(b, 0x20..=0x7e | 0xa0..=0xff))
 }
 
 /// A type that is being checked, and the BTF that has its names.
@@ -355,7 +364,7 @@ impl Place<'_> {
                 self.no_flag()
             }
             Body::Var { to, linkage } => self.var(record, *to, *linkage),
-            Body::DataSec { size, vars } => self.section(*size, vars),
+            Body::DataSec { size, vars } => self.section(*size, vars, rules),
             Body::Float { size } => {
                 self.no_vlen(record)?;
                 self.no_flag()?;
@@ -471,12 +480,16 @@ impl Place<'_> {
         if linkage > 1 { self.refuse("Linkage not supported") } else { Ok(()) }
     }
 
-    fn section(&self, size: u32, vars: &[VarInfo]) -> Result<(), Refused> {
+    fn section(&self, size: u32, vars: &[VarInfo], rules: &BtfRules) -> Result<(), Refused> {
         if size == 0 {
             return self.refuse("size == 0");
         }
         self.no_flag()?;
-        self.named()?;
+        match rules.section_name {
+            BtfSectionName::Identifier => self.named()?,
+            BtfSectionName::Printable if is_printable(self.btf, self.ty.name) => {}
+            BtfSectionName::Printable => return self.refuse("Invalid name"),
+        }
         let (mut end, mut sum) = (0u64, 0u64);
         for var in vars {
             if !is_object(var.var) {

@@ -33,4 +33,5 @@ pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, FieldCheck, FuncInfoCheck,
     HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS, StructureRules,
 };
+pub use rules::{BtfLayout, BtfRules, BtfSectionName, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use uapi::{MapType, ProgType, UnknownName};

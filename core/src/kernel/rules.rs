@@ -87,6 +87,15 @@ pub enum BtfTagFlag {
     Allowed,
 }
 
+/// What the name of a BTF section of variables may be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BtfSectionName {
+    /// An identifier with dots (up to 6.11).
+    Identifier,
+    /// Any printable characters (6.12 and later).
+    Printable,
+}
+
 /// What the BTF parser takes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct BtfRules {
@@ -96,6 +105,8 @@ pub struct BtfRules {
     pub layout: BtfLayout,
     /// The flag of tags.
     pub tag_flag: BtfTagFlag,
+    /// Names of sections.
+    pub section_name: BtfSectionName,
 }
 
 /// The rules of one kernel.
@@ -135,6 +146,7 @@ impl Rules {
                 info_mask: if version >= V7_3 { u32::MAX } else { 0x9f00_ffff },
                 layout: if version >= V7_3 { BtfLayout::Known } else { BtfLayout::Unknown },
                 tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
+                section_name: if version >= V6_12 { BtfSectionName::Printable } else { BtfSectionName::Identifier },
             },
             rewrite: RewriteRules::of(version),
             structure: StructureRules::of(version),
