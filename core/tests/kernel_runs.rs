@@ -61,7 +61,10 @@ fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BT
             let class = compare(&runs, run);
             *tally.entry(class).or_default() += 1;
             if !matches!(class, "same" | "addresses decide the way") {
-                eprintln!("{} {}: {class}: ours {}, kernel {}", program.name, program.prog_type, runs[0].end, run["retval"]);
+                eprintln!(
+                    "{} {}: {class}: ours {}, kernel {}",
+                    program.name, program.prog_type, runs[0].end, run["retval"]
+                );
             }
         }
     }

@@ -7,8 +7,8 @@ pub mod elf;
 mod error;
 pub mod json;
 mod layout;
-pub mod text;
 mod load;
+pub mod text;
 mod type_info;
 
 pub use error::InputError;

@@ -282,7 +282,8 @@ impl Walker<'_> {
         };
         self.sane_offset(&moved, kind, false)?;
         let folded = self.rules.walk.pointer_offset == PointerOffset::Folded;
-        let keeps_range = moved.kind.is_packet() && (offset.value.as_const().is_some() || has_positive_range(moved.kind));
+        let keeps_range =
+            moved.kind.is_packet() && (offset.value.as_const().is_some() || has_positive_range(moved.kind));
         moved.value =
             if folded && keeps_range { moved.value.learn_bits_32() } else { moved.value.sync(&self.rules.domain) };
         *self.reg_mut(dst) = moved;
@@ -316,7 +317,11 @@ impl Walker<'_> {
         let mut moved = pointer;
         let known = offset.value.as_const().map(|v| v as i64);
         let fixed = known.and_then(|k| {
-            let sum = if op == AluOp::Add { i64::from(pointer.off).wrapping_add(k) } else { i64::from(pointer.off).wrapping_sub(k) };
+            let sum = if op == AluOp::Add {
+                i64::from(pointer.off).wrapping_add(k)
+            } else {
+                i64::from(pointer.off).wrapping_sub(k)
+            };
             i32::try_from(sum).ok()
         });
         if let Some(fixed) = fixed {
@@ -372,7 +377,11 @@ impl Walker<'_> {
             if let Some(value) = known {
                 return Err(Stop::invalid(format!("{kind} pointer offset {value} is not allowed")));
             }
-            return if far { Err(Stop::invalid(format!("{kind} pointer offset {smin} is not allowed"))) } else { Ok(()) };
+            return if far {
+                Err(Stop::invalid(format!("{kind} pointer offset {smin} is not allowed")))
+            } else {
+                Ok(())
+            };
         }
         if let Some(value) = known {
             return Err(Stop::invalid(format!("math between {kind} pointer and {value} is not allowed")));

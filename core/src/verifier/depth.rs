@@ -42,7 +42,9 @@ pub(super) fn check(structure: &Structure, facts: &[SubprogFacts], prog_type: Pr
 fn has_private_stack(structure: &Structure, prog_type: ProgType, rules: &Rules) -> bool {
     let tracing =
         matches!(prog_type, ProgType::Kprobe | ProgType::Tracepoint | ProgType::PerfEvent | ProgType::RawTracepoint);
-    rules.walk.private_stack == PrivateStack::ForTracing && tracing && !structure.subprogs.iter().any(|s| s.has_tail_call)
+    rules.walk.private_stack == PrivateStack::ForTracing
+        && tracing
+        && !structure.subprogs.iter().any(|s| s.has_tail_call)
 }
 
 struct Walk<'a> {
@@ -108,7 +110,8 @@ impl Walk<'_> {
             return Err(Stop::invalid("cannot use BPF_LD_[ABS|IND] within callback"));
         }
         if subprog.at() > 0 && info.has_tail_call && shared >= TAIL_CALL_BYTES_MAX {
-            let text = format!("tail_calls are not allowed when call stack of previous frames is {shared} bytes. Too large");
+            let text =
+                format!("tail_calls are not allowed when call stack of previous frames is {shared} bytes. Too large");
             return Err(Stop::access(text));
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! The verifier's entry: all its parts in the kernel's order, and the facts that are left when they agree.
 
 use super::depth;
-use super::tables::analyse_liveness;
 use super::structure::{self, Refusal, Structure};
+use super::tables::analyse_liveness;
 use super::verdict::{Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
 use super::walker::{Check, Stop, Walker};
 use crate::btf::Linkage;
@@ -72,12 +72,9 @@ fn next_called(walker: &Walker<'_>) -> Option<SubprogIdx> {
 
 fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
     match stop {
-        Stop::Reject { errno, text } => Verdict::Rejected(Rejection {
-            at: Some(walker.at),
-            errno,
-            text,
-            insns_processed: walker.insns_processed,
-        }),
+        Stop::Reject { errno, text } => {
+            Verdict::Rejected(Rejection { at: Some(walker.at), errno, text, insns_processed: walker.insns_processed })
+        }
         Stop::Unsupported(what) => Verdict::Unsupported(Unsupported { at: Some(walker.at), what }),
     }
 }

@@ -12,12 +12,14 @@ use super::verdict::Errno;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::isa::{Reg as RegNo, Size};
 use crate::kernel::ctx::{self, HelperMemory, PacketAccess};
-use crate::kernel::helpers::{self, Arg, HelperLookup, HelperProto, MemAccess, MemArg, MemSize, RegClass, Ret, RetRange, Traits};
+use crate::kernel::helpers::{
+    self, Arg, HelperLookup, HelperProto, MemAccess, MemArg, MemSize, RegClass, Ret, RetRange, Traits,
+};
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, HELPER_TAIL_CALL, LeavesCallback, LoopCount, MapType, NullArgument, ProgType,
-    ReferenceScope, TailCallPaths,
+    CallbackWalk, HELPER_TAIL_CALL, LeavesCallback, LoopCount, MapType, NullArgument, ProgType, ReferenceScope,
+    TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -142,10 +144,8 @@ impl Walker<'_> {
         let state = self.reg(reg);
         let moved = state.off != 0 || state.kind.is_pointer() && state.value.as_const() != Some(0);
         if arg == Arg::RingbufMem && moved {
-            let text = format!(
-                "R{} must have zero offset when passed to release func or trusted arg to kfunc",
-                reg.n()
-            );
+            let text =
+                format!("R{} must have zero offset when passed to release func or trusted arg to kfunc", reg.n());
             return Err(Stop::invalid(text));
         }
         match state.kind {
@@ -156,7 +156,9 @@ impl Walker<'_> {
             | Kind::MapValue { .. }
             | Kind::Mem { .. }
             | Kind::Scalar => Ok(()),
-            Kind::Ctx if !matches!(arg, Arg::Ctx | Arg::CtxOrNull) && self.program.prog_type == ProgType::Syscall => Ok(()),
+            Kind::Ctx if !matches!(arg, Arg::Ctx | Arg::CtxOrNull) && self.program.prog_type == ProgType::Syscall => {
+                Ok(())
+            }
             _ => self.check_fixed_offset(reg.n(), state, false),
         }
     }
@@ -348,7 +350,8 @@ impl Walker<'_> {
         };
         let from = usize::try_from(i64::from(state.off).wrapping_add(value as i64)).unwrap_or(usize::MAX);
         let text = map.init.first().and_then(|v| v.get(from..)).unwrap_or_default();
-        let padded = from < map.value_size as usize && map.init.first().is_none_or(|v| v.len() < map.value_size as usize);
+        let padded =
+            from < map.value_size as usize && map.init.first().is_none_or(|v| v.len() < map.value_size as usize);
         if padded || text.contains(&0) { Ok(()) } else { Err(Stop::invalid("string is not zero-terminated")) }
     }
 
@@ -445,7 +448,10 @@ impl Walker<'_> {
             )
         );
         if !iterable {
-            return Err(Stop::Reject { errno: Errno::ENOTSUPP, text: "callback function not allowed for map".to_owned() });
+            return Err(Stop::Reject {
+                errno: Errno::ENOTSUPP,
+                text: "callback function not allowed for map".to_owned(),
+            });
         }
         let model = self.model();
         let id = self.new_id();

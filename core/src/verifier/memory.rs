@@ -8,12 +8,12 @@ use super::stack::Access;
 use super::state::{Kind, Reg};
 use super::text::bits_text;
 use super::walker::{Check, Stop, Walker};
+use crate::btf::Linkage;
 use crate::domain::{Scalar, Tnum};
 use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size, Width};
 use crate::kernel::ctx::{self, CtxAccess, CtxUse, PacketAccess, PointerRule, ProgKind};
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
-use crate::btf::Linkage;
 
 /// Alignment that the network stack gives to packets, in bytes.
 const IP_ALIGN: i64 = 2;
@@ -69,7 +69,10 @@ impl Walker<'_> {
         }
         self.read_reg(base)?;
         let kind = self.reg(base).kind;
-        if matches!(src, Operand::Imm(_)) && kind == Kind::Ctx && self.rules.walk.store_to_ctx == StoreToCtx::RegisterOnly {
+        if matches!(src, Operand::Imm(_))
+            && kind == Kind::Ctx
+            && self.rules.walk.store_to_ctx == StoreToCtx::RegisterOnly
+        {
             return Err(Stop::access(format!("BPF_ST stores into R{} ctx is not allowed", base.n())));
         }
         self.check_access(base, i64::from(off), size, Transfer::Store(src), Alignment::Machine, false)?;
@@ -316,7 +319,11 @@ impl Walker<'_> {
         self.check_map_permission(base, map, off, bytes, transfer.access())?;
         self.check_region(base, off, bytes, self.map_size(map, |m| m.value_size), false)?;
         let Transfer::Load(dst) = transfer else { return Ok(()) };
-        let known = self.reg(base).value.as_const().and_then(|at| self.constant_in_map(map, off.wrapping_add(at as i64), bytes));
+        let known = self
+            .reg(base)
+            .value
+            .as_const()
+            .and_then(|at| self.constant_in_map(map, off.wrapping_add(at as i64), bytes));
         match known {
             Some(value) => {
                 let content = Reg::constant(self.model(), value);

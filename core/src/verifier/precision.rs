@@ -38,14 +38,7 @@ pub(super) type LinkedCells = SmallVec<[(u8, Cell); 6]>;
 impl HistoryEntry {
     /// An entry that says only where the path came from.
     pub fn new(insn: InsnIdx, prev: Option<InsnIdx>) -> HistoryEntry {
-        HistoryEntry {
-            insn,
-            prev,
-            slot: None,
-            dst_is_stack: false,
-            src_is_stack: false,
-            linked: LinkedCells::new(),
-        }
+        HistoryEntry { insn, prev, slot: None, dst_is_stack: false, src_is_stack: false, linked: LinkedCells::new() }
     }
 }
 
@@ -192,7 +185,8 @@ pub(super) fn mark_chain(
         let Some(parent) = here.parent else { break };
         let outcome = mark_in_parent(trail, parent, checkpoints, &mut wanted)?;
         changed |= outcome.new_marks;
-        if wanted.is_empty() || (outcome.all_were_precise && trail.rules.walk.backtracking == Backtracking::SingleFrame) {
+        if wanted.is_empty() || (outcome.all_were_precise && trail.rules.walk.backtracking == Backtracking::SingleFrame)
+        {
             return Ok(changed);
         }
         if outcome.gave_up {
@@ -278,11 +272,7 @@ fn previous(state: &State, at: InsnIdx, history: &mut usize) -> Previous {
 }
 
 /// The entry of a function that is verified on its own: its arguments are all that may still be wanted.
-fn at_entry(
-    node: Option<u32>,
-    checkpoints: &mut [Checkpoint],
-    wanted: &mut Wanted,
-) -> Result<bool, Stop> {
+fn at_entry(node: Option<u32>, checkpoints: &mut [Checkpoint], wanted: &mut Wanted) -> Result<bool, Stop> {
     if let Some(n) = node {
         let state = &mut checkpoints[n as usize].state;
         let entry = state.frame(0);
@@ -319,7 +309,8 @@ fn mark_in_parent(
     let mut out = ParentMarks { new_marks: false, all_were_precise: true, gave_up: false };
     let lowest = if single { wanted.frame } else { 0 };
     for frame in (lowest..=wanted.frame).rev() {
-        let mut cells: SmallVec<[Cell; 8]> = (0..11).filter(|n| wanted.regs[frame] & 1 << n != 0).map(Cell::Reg).collect();
+        let mut cells: SmallVec<[Cell; 8]> =
+            (0..11).filter(|n| wanted.regs[frame] & 1 << n != 0).map(Cell::Reg).collect();
         cells.extend((0..64).filter(|n| wanted.slots[frame] & 1 << n != 0).map(Cell::Slot));
         for cell in cells {
             let state = &mut checkpoints[parent as usize].state;

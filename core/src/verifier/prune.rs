@@ -3,7 +3,7 @@
 //! Stands for `states_equal`, `func_states_equal`, `regsafe`, `stacksafe` and `check_ids` (6.1 … 7.3). Both generations are
 //! here: the older one trusts copies of ids and read marks, the newer one compares ids and, since 7.0, only what is live.
 
-use super::state::{Byte, Frame, Kind, Link, REGS, Reg, Reference, SLOT_BYTES, Slot, State};
+use super::state::{Byte, Frame, Kind, Link, REGS, Reference, Reg, SLOT_BYTES, Slot, State};
 use crate::domain::Scalar;
 use crate::kernel::{LivenessModel, PointerOffset, Rules, ScalarLinks};
 use smallvec::SmallVec;

@@ -79,7 +79,10 @@ impl Walker<'_> {
                 let bits = bits_text(pointer.value.bits(), self.rules);
                 format!("invalid variable-offset{verb} stack R{n} var_off={bits} off={off} size={size}")
             } else {
-                format!("invalid variable-offset{verb} stack R{n} var_off={} size={size}", bits_text(pointer.value.bits(), self.rules))
+                format!(
+                    "invalid variable-offset{verb} stack R{n} var_off={} size={size}",
+                    bits_text(pointer.value.bits(), self.rules)
+                )
             };
             return Err(if below { Stop::access(text) } else { Stop::invalid(text) });
         }
@@ -280,14 +283,7 @@ impl Walker<'_> {
 
     /// Kernel: `check_stack_write_fixed_off` (6.1 … 7.3).
     #[doc(alias = "check_stack_write_fixed_off")]
-    fn write_stack_fixed(
-        &mut self,
-        base: RegNo,
-        frame: usize,
-        off: i64,
-        size: usize,
-        value: Option<Operand>,
-    ) -> Check {
+    fn write_stack_fixed(&mut self, base: RegNo, frame: usize, off: i64, size: usize, value: Option<Operand>) -> Check {
         let (slot_no, byte) = place(off);
         let aligned = off % SLOT_BYTES as i64 == 0;
         let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
@@ -413,7 +409,11 @@ impl Walker<'_> {
         for off in range.min..range.max + size {
             let (slot_no, byte) = place(off);
             let slot = &mut self.cur.frame_mut(range.frame).stack[slot_no];
-            if newer && writes_zero && slot.bytes[byte] == Byte::Spill && slot.is_scalar_spill() && slot.spilled.is_null()
+            if newer
+                && writes_zero
+                && slot.bytes[byte] == Byte::Spill
+                && slot.is_scalar_spill()
+                && slot.spilled.is_null()
             {
                 zero_used = true;
                 continue;
@@ -469,7 +469,12 @@ impl Walker<'_> {
                     return Err(Stop::access(text));
                 }
                 Byte::Spill => {
-                    let text = format!("invalid read from stack R{} off {}+{} size {size}", reg.n(), range.min, off - range.min);
+                    let text = format!(
+                        "invalid read from stack R{} off {}+{} size {size}",
+                        reg.n(),
+                        range.min,
+                        off - range.min
+                    );
                     return Err(Stop::access(text));
                 }
             }

@@ -333,15 +333,7 @@ impl Frame {
     pub fn new(model: RangeModel, callsite: Option<InsnIdx>, frame: u8, subprog: SubprogIdx) -> Frame {
         let mut regs = [Reg::not_init(model); REGS];
         regs[10] = Reg::pointer(model, Kind::Stack { frame });
-        Frame {
-            regs,
-            stack: Vec::new(),
-            callsite,
-            subprog,
-            callback_range: None,
-            callback_depth: 0,
-            refs: Vec::new(),
-        }
+        Frame { regs, stack: Vec::new(), callsite, subprog, callback_range: None, callback_depth: 0, refs: Vec::new() }
     }
 
     /// Bytes of stack that are tracked.

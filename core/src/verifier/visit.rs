@@ -108,7 +108,8 @@ impl Walker<'_> {
         let at = self.at;
         let forced = self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
             && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
-        let far = self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
+        let far =
+            self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
         let mut add = forced || far;
         self.clean_current();
         let bucket = self.visits.bucket(at, &self.cur);
@@ -253,7 +254,9 @@ impl Walker<'_> {
                 wanted.add(frame, cell);
                 let held = match cell {
                     Cell::Reg(n) => self.cur.frame(frame).regs[usize::from(n)].kind == Kind::Scalar,
-                    Cell::Slot(n) => self.cur.frame(frame).stack.get(usize::from(n)).is_some_and(|s| s.is_scalar_spill()),
+                    Cell::Slot(n) => {
+                        self.cur.frame(frame).stack.get(usize::from(n)).is_some_and(|s| s.is_scalar_spill())
+                    }
                 };
                 if held {
                     self.mark_wanted(wanted)?;

@@ -91,7 +91,12 @@ impl Tally {
                     }
                     "count differs (both reject)".to_owned()
                 } else {
-                    format!("message: kernel {} [{theirs}] ours {} [{}]", kernel.errno, r.errno.0, labels::message_kind(&r.text))
+                    format!(
+                        "message: kernel {} [{theirs}] ours {} [{}]",
+                        kernel.errno,
+                        r.errno.0,
+                        labels::message_kind(&r.text)
+                    )
                 }
             }
             (Ours::Accepted(_), false) => {
