@@ -17,7 +17,6 @@ mod span;
 mod uapi;
 
 pub use rules::{BtfLayout, BtfRules, BtfSectionName, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
-pub use rules::{BtfLayout, BtfRules, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
 pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
