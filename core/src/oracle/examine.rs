@@ -172,7 +172,7 @@ impl Pair<'_> {
     fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (form, outcome) in [("helper form", &pair.original), ("inlined form", &pair.rewritten)] {
-            if let End::Trapped(trap) = outcome.end {
+            if let End::Trapped(trap) = &outcome.end {
                 findings.push(Finding {
                     class: class_of(&trap.kind),
                     signature: format!("{}:{form}:{}", class_of(&trap.kind), trap_name(&trap.kind)),
