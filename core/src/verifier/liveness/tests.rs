@@ -40,10 +40,6 @@ impl Facts for Few {
         [MapSizes { key: 4, value: 8 }, MapSizes { key: 4, value: 16 }].get(index as usize).copied()
     }
 
-    fn largest_map(&self) -> MapSizes {
-        MapSizes { key: 4, value: 16 }
-    }
-
     fn is_global(&self, _: SubprogIdx) -> bool {
         false
     }
@@ -179,12 +175,13 @@ fn constants_end_at_calls_and_at_paths_that_differ() {
 
 #[test]
 fn a_constant_over_a_map_is_not_the_same_constant() {
-    // The kernel compares the map that the register held before, although a number has none.
-    let program = |index| {
+    // The kernel compares the map that the register held before, although a number has none; the first map of the program is 0.
+    let program = |first| {
         built(&[&[
+            map(R7, first),
             helper(PRANDOM),
             jump_if(R0, 0, 4),
-            map(R6, index),
+            map(R6, 1),
             set(R6, 5),
             jump(1),
             set(R6, 5),
@@ -192,8 +189,8 @@ fn a_constant_over_a_map_is_not_the_same_constant() {
             EXIT,
         ]])
     };
-    assert_eq!(program(1).liveness().constant(InsnIdx(7), R6), None);
-    assert_eq!(program(0).liveness().constant(InsnIdx(7), R6), Some(5));
+    assert_eq!(program(0).liveness().constant(InsnIdx(9), R6), None);
+    assert_eq!(program(1).liveness().constant(InsnIdx(9), R6), Some(5));
 }
 
 // ---- registers
