@@ -165,7 +165,7 @@ fn extent_of(access: Access, n: usize, at: u32, constants: &Constants, facts: &d
         let map = map.and_then(Reg::new).and_then(|reg| constants.map(at, reg)).and_then(|index| facts.map(index));
         match map {
             Some(sizes) => sized(part(sizes), direction),
-            None => match part(facts.largest_map()) {
+            None => match part(constants.maps().largest(facts)) {
                 0 => Extent::ReadUnknown,
                 bytes => sized(bytes, direction),
             },

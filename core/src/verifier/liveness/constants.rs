@@ -5,7 +5,7 @@
 //! The kernel compares all fields of a value at a join, also those that the value's kind does not use and that an earlier
 //! value left behind. Two paths with the same constant can so become unknown; this is kept.
 
-use super::facts::Facts;
+use super::facts::{Facts, MapSizes};
 use super::graph::Graph;
 use crate::isa::{AluOp, AtomicOp, Cond, Imm64, InsnIdx, Op, Operand, Reg, Size, Width};
 use crate::program::{Layout, subprog_target};
@@ -46,6 +46,50 @@ type Values = [Value; 11];
 /// The values before each instruction.
 pub(super) struct Constants {
     before: Vec<Values>,
+    maps: UsedMaps,
+}
+
+/// The maps that the program names, in the order in which it first does: values know a map by its place here.
+///
+/// Kernel: `used_maps` (7.3).
+#[doc(alias = "used_maps")]
+pub(super) struct UsedMaps(Vec<u32>);
+
+impl UsedMaps {
+    fn of(ops: &[Option<Op>]) -> UsedMaps {
+        let mut maps = Vec::new();
+        for op in ops.iter().flatten() {
+            if let Op::LdImm64 { imm, .. } = op
+                && let Some(map) = named_map(*imm)
+                && !maps.contains(&map)
+            {
+                maps.push(map);
+            }
+        }
+        UsedMaps(maps)
+    }
+
+    fn place(&self, map: u32) -> u32 {
+        self.0.iter().position(|m| *m == map).unwrap_or(self.0.len()) as u32
+    }
+
+    /// The largest key and the largest value of all maps that are used, maps within maps included.
+    pub(super) fn largest(&self, facts: &dyn Facts) -> MapSizes {
+        let sizes = self.0.iter().flat_map(|map| [facts.map(*map), facts.inner_map(*map)]).flatten();
+        sizes.fold(MapSizes::default(), |max, map| MapSizes {
+            key: max.key.max(map.key),
+            value: max.value.max(map.value),
+        })
+    }
+}
+
+/// The map that an `ld_imm64` names, by index into the program's maps.
+fn named_map(imm: Imm64) -> Option<u32> {
+    match imm {
+        Imm64::Map(map) | Imm64::MapValue { map, .. } => Some(map),
+        Imm64::MapByIdx { idx, .. } => Some(idx as u32),
+        Imm64::Const(_) | Imm64::BtfId(_) | Imm64::Func { .. } => None,
+    }
 }
 
 impl Constants {
@@ -54,6 +98,7 @@ impl Constants {
     /// Kernel: `bpf_compute_const_regs` (7.3).
     #[doc(alias = "bpf_compute_const_regs")]
     pub(super) fn analyse(ops: &[Option<Op>], layout: &Layout, graph: &Graph, facts: &dyn Facts) -> Constants {
+        let maps = UsedMaps::of(ops);
         let mut before = vec![[Value::UNKNOWN; 11]; ops.len()];
         let mut visited = vec![false; ops.len()];
         let mut stale = vec![false; ops.len()];
@@ -73,7 +118,7 @@ impl Constants {
                 }
                 let mut values = before[at as usize];
                 if let Some(op) = &ops[at as usize] {
-                    step(&mut values, InsnIdx(at), op, layout, facts);
+                    step(&mut values, InsnIdx(at), op, layout, &maps, facts);
                 }
                 for &to in graph.successors(at) {
                     let to = to as usize;
@@ -84,7 +129,7 @@ impl Constants {
                 }
             }
         }
-        Constants { before }
+        Constants { before, maps }
     }
 
     fn value(&self, at: u32, reg: Reg) -> Value {
@@ -99,10 +144,15 @@ impl Constants {
         u32::try_from(self.value(at, reg).constant()?).ok()
     }
 
-    /// The index of the map that a register points to.
+    /// The map that a register points to, by index into the program's maps.
     pub(super) fn map(&self, at: u32, reg: Reg) -> Option<u32> {
         let value = self.value(at, reg);
-        (value.kind == Kind::Map).then_some(value.map)
+        if value.kind == Kind::Map { self.maps.0.get(value.map as usize).copied() } else { None }
+    }
+
+    /// The maps that the program uses.
+    pub(super) fn maps(&self) -> &UsedMaps {
+        &self.maps
     }
 
     /// The number of the subprogram that a register points to.
@@ -176,7 +226,7 @@ fn join(into: &mut Values, from: &Values, visited: &mut bool) -> bool {
 
 /// Kernel: `const_reg_xfer` (7.3).
 #[doc(alias = "const_reg_xfer")]
-fn step(values: &mut Values, at: InsnIdx, op: &Op, layout: &Layout, facts: &dyn Facts) {
+fn step(values: &mut Values, at: InsnIdx, op: &Op, layout: &Layout, maps: &UsedMaps, facts: &dyn Facts) {
     match *op {
         Op::Alu { width, op, dst, src } => {
             let right = match src {
@@ -207,12 +257,12 @@ fn step(values: &mut Values, at: InsnIdx, op: &Op, layout: &Layout, facts: &dyn 
         Op::Neg { dst, .. } | Op::Endian { dst, .. } | Op::AddrSpaceCast { dst, .. } => {
             values[dst.at()] = Value::UNKNOWN;
         }
-        Op::LdImm64 { dst, imm } => load_imm64(&mut values[dst.at()], at, op, imm, layout),
+        Op::LdImm64 { dst, imm } => load_imm64(&mut values[dst.at()], at, op, imm, layout, maps),
         Op::Load { size, signed, dst, base, off } => {
             let from = values[base.at()];
             let value = &mut values[dst.at()];
             let byte = from.number.wrapping_add(off as u64) as i32;
-            match facts_value(facts, from, byte, size, signed) {
+            match frozen_value(maps, facts, from, byte, size, signed) {
                 Some(number) => value.set(Kind::Const, number),
                 None => *value = Value::UNKNOWN,
             }
@@ -285,23 +335,23 @@ fn sign_extend(n: u64, bits: u8) -> u64 {
     }
 }
 
-fn load_imm64(value: &mut Value, at: InsnIdx, op: &Op, imm: Imm64, layout: &Layout) {
+fn load_imm64(value: &mut Value, at: InsnIdx, op: &Op, imm: Imm64, layout: &Layout, maps: &UsedMaps) {
+    let map = named_map(imm).map_or(0, |map| maps.place(map));
     match imm {
         Imm64::Const(n) => value.set(Kind::Const, n),
         Imm64::Func { .. } => match subprog_target(at, op).and_then(|start| layout.starting(start)) {
             Some(subprog) => value.set(Kind::Subprog, u64::from(subprog.0)),
             None => *value = Value::UNKNOWN,
         },
-        Imm64::MapValue { map, off } => *value = Value { kind: Kind::MapValue, map, number: u64::from(off) },
-        Imm64::MapByIdx { idx, value_off: Some(off) } => {
-            *value = Value { kind: Kind::MapValue, map: idx as u32, number: u64::from(off) };
+        Imm64::Map(_) | Imm64::MapByIdx { value_off: None, .. } => (value.kind, value.map) = (Kind::Map, map),
+        Imm64::MapValue { off, .. } | Imm64::MapByIdx { value_off: Some(off), .. } => {
+            *value = Value { kind: Kind::MapValue, map, number: u64::from(off) };
         }
-        Imm64::Map(map) => (value.kind, value.map) = (Kind::Map, map),
-        Imm64::MapByIdx { idx, value_off: None } => (value.kind, value.map) = (Kind::Map, idx as u32),
         Imm64::BtfId(_) => *value = Value::UNKNOWN,
     }
 }
 
-fn facts_value(facts: &dyn Facts, from: Value, byte: i32, size: Size, signed: bool) -> Option<u64> {
-    if from.kind == Kind::MapValue { facts.frozen_value(from.map, byte, size, signed) } else { None }
+fn frozen_value(maps: &UsedMaps, facts: &dyn Facts, from: Value, off: i32, size: Size, signed: bool) -> Option<u64> {
+    let map = *maps.0.get(from.map as usize)?;
+    if from.kind == Kind::MapValue { facts.frozen_value(map, off, size, signed) } else { None }
 }

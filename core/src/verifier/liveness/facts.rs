@@ -73,8 +73,11 @@ pub trait Facts {
     /// The sizes of a map, by index into the program's maps; `None` when there is no such map.
     fn map(&self, index: u32) -> Option<MapSizes>;
 
-    /// The largest key and the largest value of all maps of the program, maps within maps included.
-    fn largest_map(&self) -> MapSizes;
+    /// The sizes of the maps that a map of maps holds; `None` for other maps.
+    #[doc(alias = "inner_map_meta")]
+    fn inner_map(&self, _index: u32) -> Option<MapSizes> {
+        None
+    }
 
     /// What a load from the value of a read-only, frozen map gives, sign-extended if `signed`; `None` when the map is
     /// writable or the range is outside of its value. `off` is in bytes.

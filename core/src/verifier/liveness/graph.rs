@@ -152,26 +152,20 @@ impl Graph {
         self.bounds.push(self.postorder.len() as u32);
     }
 
-    /// For each instruction the number of its loop from 1 on, 0 when it is in none. `implicit` tells the instructions that are
-    /// a loop by themselves because they call a callback.
+    /// For each instruction the number of its loop from 1 on, 0 when it is in none. `implicit` tells the instructions that
+    /// are a loop by themselves because they call a callback.
     ///
     /// Kernel: `bpf_compute_scc` (7.3).
     #[doc(alias = "bpf_compute_scc")]
     pub(super) fn loops(&self, implicit: impl Fn(u32) -> bool) -> Vec<u32> {
-        let mut walk = LoopWalk {
-            stack: Vec::new(),
-            preorder: vec![0; self.successors.len()],
-            low: vec![0; self.successors.len()],
-            loops: vec![0; self.successors.len()],
-            next_preorder: 1,
-            next_loop: 1,
-        };
+        let nodes = vec![Node::default(); self.successors.len()];
+        let mut walk = LoopWalk { nodes, open: Vec::new(), path: Vec::new(), next_preorder: 1, next_loop: 1 };
         for at in 0..self.successors.len() as u32 {
-            if walk.preorder[at as usize] == 0 {
+            if walk.nodes[at as usize].preorder == 0 {
                 walk.visit(self, at, &implicit);
             }
         }
-        walk.loops
+        walk.nodes.into_iter().map(|node| node.component).collect()
     }
 
     /// The subprograms, callees before callers; references to callbacks count as calls, but may be recursive.
@@ -265,54 +259,61 @@ fn successors_of(at: i64, op: Option<&Op>, exit: Option<i64>, within: &Range<u32
 
 /// Tarjan's algorithm with its own stack.
 struct LoopWalk {
-    stack: Vec<u32>,
-    preorder: Vec<u32>,
-    low: Vec<u32>,
-    loops: Vec<u32>,
+    nodes: Vec<Node>,
+    /// Visited instructions whose component is not closed.
+    open: Vec<u32>,
+    /// From the root to the current instruction.
+    path: Vec<u32>,
     next_preorder: u32,
     next_loop: u32,
 }
 
-impl LoopWalk {
-    const CLOSED: u32 = u32::MAX;
+#[derive(Clone, Copy, Default)]
+struct Node {
+    /// 0 before the visit.
+    preorder: u32,
+    /// Smallest number known to be reachable, or [`Node::CLOSED`].
+    low: u32,
+    component: u32,
+}
 
+impl Node {
+    const CLOSED: u32 = u32::MAX;
+}
+
+impl LoopWalk {
     fn visit(&mut self, graph: &Graph, root: u32, implicit: &impl Fn(u32) -> bool) {
-        let mut path = vec![root];
-        while let Some(&at) = path.last() {
-            let i = at as usize;
-            if self.preorder[i] == 0 {
-                self.preorder[i] = self.next_preorder;
-                self.low[i] = self.next_preorder;
+        self.path.push(root);
+        while let Some(&at) = self.path.last() {
+            let mut node = self.nodes[at as usize];
+            if node.preorder == 0 {
+                node.preorder = self.next_preorder;
+                node.low = self.next_preorder;
                 self.next_preorder += 1;
-                self.stack.push(at);
+                self.open.push(at);
+                self.nodes[at as usize] = node;
             }
             let next = graph.successors(at);
-            let mut unvisited = None;
-            for &to in next {
-                if self.preorder[to as usize] == 0 {
-                    unvisited = Some(to);
-                    break;
-                }
-                self.low[i] = self.low[i].min(self.low[to as usize]);
-            }
+            let unvisited = next.iter().find(|to| self.nodes[**to as usize].preorder == 0);
             if let Some(to) = unvisited {
-                path.push(to);
+                self.path.push(*to);
                 continue;
             }
-            path.pop();
-            if self.low[i] == self.preorder[i] {
-                let counts = self.stack.last() != Some(&at) || next.contains(&at) || implicit(at);
+            let low = next.iter().fold(node.low, |low, to| low.min(self.nodes[*to as usize].low));
+            self.nodes[at as usize].low = low;
+            self.path.pop();
+            if low == node.preorder {
+                let counts = self.open.last() != Some(&at) || next.contains(&at) || implicit(at);
                 self.close(at, counts);
             }
         }
     }
 
     fn close(&mut self, root: u32, counts: bool) {
-        while let Some(member) = self.stack.pop() {
-            self.low[member as usize] = LoopWalk::CLOSED;
-            if counts {
-                self.loops[member as usize] = self.next_loop;
-            }
+        while let Some(member) = self.open.pop() {
+            let node = &mut self.nodes[member as usize];
+            node.low = Node::CLOSED;
+            node.component = if counts { self.next_loop } else { 0 };
             if member == root {
                 break;
             }

@@ -19,6 +19,10 @@ mod registers;
 mod stack;
 
 #[cfg(test)]
+mod concrete;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;
 
 pub use access::SlotSet;
@@ -46,8 +50,8 @@ pub struct Code<'a> {
 /// Why a program is refused before the walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Refused {
-    /// A subprogram calls itself, directly or through others; references to callbacks may close the circle, but not be its
-    /// last edge. EINVAL.
+    /// A call leads back to a subprogram on the way to it, where references to callbacks count as calls. EINVAL, "recursive
+    /// call from %s() to %s()" with the names of both.
     #[error("recursive call from subprogram {} to {}", caller.0, callee.0)]
     Recursion {
         /// The call that closes the circle.
@@ -57,7 +61,7 @@ pub enum Refused {
         /// The subprogram that it calls.
         callee: SubprogIdx,
     },
-    /// Too many functions had to be analysed for the arguments of their calls. E2BIG.
+    /// Too many functions had to be analysed for the arguments of their calls. E2BIG; the text is the kernel's.
     #[error("liveness analysis exceeded complexity limit ({calls} calls)")]
     TooManyCalls {
         /// How many.

@@ -402,3 +402,27 @@ pub(super) fn calls_callback(op: &Op, facts: &dyn Facts) -> bool {
         _ => false,
     }
 }
+/// What instances read and write, for tests: by depth and call (depth 0: first instruction), then by instruction and frame.
+#[cfg(test)]
+pub(super) type Accesses =
+    std::collections::BTreeMap<(u8, u32), std::collections::BTreeMap<(u32, usize), (u128, u128)>>;
+
+#[cfg(test)]
+impl Stack {
+    pub(super) fn accesses(&self) -> Accesses {
+        let mut all = Accesses::new();
+        for (call, &head) in self.called_at.iter().enumerate().chain(self.alone.iter().enumerate()) {
+            let mut n = head;
+            while let Some(instance) = self.instances.get(n as usize) {
+                let call = if instance.depth == 0 { instance.start } else { call as u32 };
+                let accesses = all.entry((instance.depth, call)).or_default();
+                for (place, slots) in instance.slots.iter().enumerate().filter(|(_, s)| s.read | s.written != 0) {
+                    let at = instance.start + (place % instance.len) as u32;
+                    accesses.insert((at, place / instance.len), (slots.read, slots.written));
+                }
+                n = instance.next;
+            }
+        }
+        all
+    }
+}

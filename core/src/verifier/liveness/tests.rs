@@ -4,58 +4,71 @@ use super::*;
 use crate::isa::{AluOp, AtomicOp, Cond, Imm64, Operand, Size, Width};
 use proptest::prelude::*;
 
-const R0: Reg = Reg::R0;
-const R1: Reg = Reg::R1;
-const R2: Reg = Reg::R2;
-const R3: Reg = Reg::R3;
-const R4: Reg = Reg::R4;
-const R6: Reg = Reg::R6;
-const R7: Reg = Reg::R7;
-const FP: Reg = Reg::R10;
+pub(super) const R0: Reg = Reg::R0;
+pub(super) const R1: Reg = Reg::R1;
+pub(super) const R2: Reg = Reg::R2;
+pub(super) const R3: Reg = Reg::R3;
+pub(super) const R4: Reg = Reg::R4;
+pub(super) const R6: Reg = Reg::R6;
+pub(super) const R7: Reg = Reg::R7;
+pub(super) const FP: Reg = Reg::R10;
 
-const MAP_LOOKUP: i32 = 1;
-const PROBE_READ: i32 = 4;
-const PRANDOM: i32 = 7;
-const TAIL_CALL: i32 = 12;
-const LOOP: i32 = 181;
+pub(super) const MAP_LOOKUP: i32 = 1;
+pub(super) const PROBE_READ: i32 = 113;
+pub(super) const PRANDOM: i32 = 7;
+pub(super) const TAIL_CALL: i32 = 12;
+pub(super) const LOOP: i32 = 181;
 
-/// A few helpers, two maps of key 4 and value 8 or 16, no global functions.
-struct Few;
+/// Some helpers, and the maps and global functions that a test wants.
+#[derive(Default)]
+pub(super) struct SomeFacts {
+    pub(super) maps: Vec<MapSizes>,
+    pub(super) globals: Vec<bool>,
+}
 
-impl Facts for Few {
+impl Facts for SomeFacts {
     fn prototype(&self, callee: Callee) -> Option<Prototype> {
-        use Access::{MapKey, SizeInNext, Unknown, Untouched};
-        let (args, first) = match callee {
-            Callee::Helper(MAP_LOOKUP) => (2, [Unknown, MapKey(Some(1), Direction::Read), Unknown, Unknown]),
-            Callee::Helper(PROBE_READ) => (3, [SizeInNext(Direction::Initialise), Unknown, Unknown, Unknown]),
-            Callee::Helper(PRANDOM) => (0, [Unknown; 4]),
-            Callee::Helper(TAIL_CALL) => (3, [Unknown; 4]),
-            Callee::Helper(LOOP) => (4, [Unknown, Unknown, Untouched, Unknown]),
+        use Access::{Fixed, MapKey, MapValue, SizeInNext, Unknown, Untouched};
+        use Direction::{Initialise, Read};
+        const U: Access = Unknown;
+        let Callee::Helper(id) = callee else {
+            return None;
+        };
+        let (args, access) = match id {
+            MAP_LOOKUP | 3 => (2, [U, MapKey(Some(1), Read), U, U, U]),
+            2 => (4, [U, MapKey(Some(1), Read), MapValue(Some(1), Read), U, U]),
+            PRANDOM | 8 => (0, [U; 5]),
+            TAIL_CALL => (3, [U; 5]),
+            16 => (2, [SizeInNext(Initialise), U, U, U, U]),
+            87 => (3, [U, MapValue(Some(1), Read), U, U, U]),
+            88 | 89 => (2, [U, MapValue(Some(1), Initialise), U, U, U]),
+            105 => (4, [SizeInNext(Read), U, U, Fixed(8, Initialise), U]),
+            PROBE_READ => (3, [SizeInNext(Initialise), U, U, U, U]),
+            130 => (4, [U, SizeInNext(Read), U, U, U]),
+            164 | LOOP | 209 => (4, [U, U, Untouched, U, U]),
+            165 => (5, [SizeInNext(Read), U, U, SizeInNext(Read), U]),
+            180 => (5, [U, U, U, Untouched, U]),
             _ => return None,
         };
-        Some(Prototype { args, access: [first[0], first[1], first[2], first[3], Unknown] })
+        Some(Prototype { args, access })
     }
 
     fn map(&self, index: u32) -> Option<MapSizes> {
-        [MapSizes { key: 4, value: 8 }, MapSizes { key: 4, value: 16 }].get(index as usize).copied()
+        self.maps.get(index as usize).copied()
     }
 
-    fn largest_map(&self) -> MapSizes {
-        MapSizes { key: 4, value: 16 }
-    }
-
-    fn is_global(&self, _: SubprogIdx) -> bool {
-        false
+    fn is_global(&self, subprog: SubprogIdx) -> bool {
+        self.globals.get(subprog.at()).copied().unwrap_or(false)
     }
 }
 
 /// A program from functions; calls and references name functions by number and are resolved here.
-struct Built {
-    ops: Vec<Option<Op>>,
-    layout: Layout,
+pub(super) struct Built {
+    pub(super) ops: Vec<Option<Op>>,
+    pub(super) layout: Layout,
 }
 
-fn built(functions: &[&[Op]]) -> Built {
+pub(super) fn built(functions: &[&[Op]]) -> Built {
     let mut starts = Vec::new();
     let mut ops = Vec::new();
     for function in functions {
@@ -78,10 +91,12 @@ fn built(functions: &[&[Op]]) -> Built {
 
 impl Built {
     fn analyse(&self) -> Result<Liveness, Refused> {
-        Liveness::analyse(&Code { ops: &self.ops, layout: &self.layout, facts: &Few })
+        let maps = vec![MapSizes { key: 4, value: 8 }, MapSizes { key: 4, value: 16 }];
+        let facts = SomeFacts { maps, globals: Vec::new() };
+        Liveness::analyse(&Code { ops: &self.ops, layout: &self.layout, facts: &facts })
     }
 
-    fn liveness(&self) -> Liveness {
+    pub(super) fn liveness(&self) -> Liveness {
         self.analyse().expect("the program is analysed")
     }
 }
@@ -100,46 +115,46 @@ fn fp(offs: &[i32]) -> SlotSet {
     offs.iter().fold(0, |set, off| set | 0b11 << (-off / 8 - 1) * 2)
 }
 
-fn mov(dst: Reg, src: Reg) -> Op {
+pub(super) fn mov(dst: Reg, src: Reg) -> Op {
     Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Operand::Reg(src) }
 }
-fn set(dst: Reg, imm: i32) -> Op {
+pub(super) fn set(dst: Reg, imm: i32) -> Op {
     Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Operand::Imm(imm) }
 }
-fn add(dst: Reg, imm: i32) -> Op {
+pub(super) fn add(dst: Reg, imm: i32) -> Op {
     Op::Alu { width: Width::W64, op: AluOp::Add, dst, src: Operand::Imm(imm) }
 }
-fn add_reg(dst: Reg, src: Reg) -> Op {
+pub(super) fn add_reg(dst: Reg, src: Reg) -> Op {
     Op::Alu { width: Width::W64, op: AluOp::Add, dst, src: Operand::Reg(src) }
 }
-fn load(dst: Reg, base: Reg, off: i16) -> Op {
+pub(super) fn load(dst: Reg, base: Reg, off: i16) -> Op {
     Op::Load { size: Size::Dw, signed: false, dst, base, off }
 }
-fn store(base: Reg, off: i16, src: Reg) -> Op {
+pub(super) fn store(base: Reg, off: i16, src: Reg) -> Op {
     Op::Store { size: Size::Dw, base, off, src: Operand::Reg(src) }
 }
-fn zero(base: Reg, off: i16) -> Op {
+pub(super) fn zero(base: Reg, off: i16) -> Op {
     Op::Store { size: Size::Dw, base, off, src: Operand::Imm(0) }
 }
-fn jump_if(dst: Reg, imm: i32, off: i16) -> Op {
+pub(super) fn jump_if(dst: Reg, imm: i32, off: i16) -> Op {
     Op::JumpIf { width: Width::W64, cond: Cond::Eq, dst, src: Operand::Imm(imm), off }
 }
 fn jump(off: i32) -> Op {
     Op::Jump { off, wide: false }
 }
-fn helper(id: i32) -> Op {
+pub(super) fn helper(id: i32) -> Op {
     Op::CallHelper { id }
 }
-fn call(function: i32) -> Op {
+pub(super) fn call(function: i32) -> Op {
     Op::CallLocal { rel: function, off: 0 }
 }
 fn function(dst: Reg, function: i32) -> Op {
     Op::LdImm64 { dst, imm: Imm64::Func { rel: function, number: 0 } }
 }
-fn map(dst: Reg, index: u32) -> Op {
+pub(super) fn map(dst: Reg, index: u32) -> Op {
     Op::LdImm64 { dst, imm: Imm64::Map(index) }
 }
-const EXIT: Op = Op::Exit;
+pub(super) const EXIT: Op = Op::Exit;
 
 // ---- constants and branches
 
@@ -179,12 +194,13 @@ fn constants_end_at_calls_and_at_paths_that_differ() {
 
 #[test]
 fn a_constant_over_a_map_is_not_the_same_constant() {
-    // The kernel compares the map that the register held before, although a number has none.
-    let program = |index| {
+    // The kernel compares the map that the register held before, although a number has none; the first map of the program is 0.
+    let program = |first| {
         built(&[&[
+            map(R7, first),
             helper(PRANDOM),
             jump_if(R0, 0, 4),
-            map(R6, index),
+            map(R6, 1),
             set(R6, 5),
             jump(1),
             set(R6, 5),
@@ -192,8 +208,8 @@ fn a_constant_over_a_map_is_not_the_same_constant() {
             EXIT,
         ]])
     };
-    assert_eq!(program(1).liveness().constant(InsnIdx(7), R6), None);
-    assert_eq!(program(0).liveness().constant(InsnIdx(7), R6), Some(5));
+    assert_eq!(program(0).liveness().constant(InsnIdx(9), R6), None);
+    assert_eq!(program(1).liveness().constant(InsnIdx(9), R6), Some(5));
 }
 
 // ---- registers
@@ -310,7 +326,7 @@ proptest! {
 #[test]
 fn effects_of_unusual_operations() {
     let effect = |op: Op| {
-        let effect = registers::effect(&op, &Few);
+        let effect = registers::effect(&op, &SomeFacts::default());
         (effect.used, effect.defined)
     };
     let atomic = |op| Op::Atomic { size: Size::Dw, op, base: R1, off: 0, src: R2 };
@@ -559,6 +575,18 @@ fn pointers_survive_a_spill_and_a_callers_stack() {
     let flow = built(&[&main, &callee]).liveness();
     assert_eq!(flow.slots(&[(0, 6)], 0), fp(&[-8, -24]));
     assert_eq!(flow.slots(&[(0, 6), (1, 9)], 0), fp(&[-24]));
+    // Spilled through another register.
+    let main = [
+        mov(R1, FP),
+        add(R1, -8),
+        mov(R2, FP),
+        add(R2, -24),
+        store(R1, -8, R2),
+        load(R3, FP, -16), // 5
+        load(R0, R3, 0),
+        EXIT,
+    ];
+    assert_eq!(built(&[&main]).liveness().slots(&[(0, 6)], 0), fp(&[-24]));
     // A pointer that was overwritten is none.
     let main = [
         mov(R1, FP),
