@@ -4,10 +4,11 @@
 //! with one answer a line, in the same order.
 
 use flate2::read::GzDecoder;
-use loopdiff::kernel::{KernelVersion, Rules};
+use loopdiff::exec::{AddressMask, End, LAYOUT_SEEDS, Limits, Outcome};
+use loopdiff::kernel::{KernelVersion, ProgType, Rules};
+use loopdiff::oracle::{Examiner, Options, Report};
 use loopdiff::program::{Program, json};
-use loopdiff::rewrite;
-use loopdiff::verifier::{Facts, Rejection, SiteState, Verdict, verify};
+use loopdiff::verifier::{Facts, SiteState};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,10 +51,10 @@ pub struct Run {
     pub retval: u32,
     /// The context afterwards, in hexadecimal.
     #[serde(default)]
-    pub ctx: Option<String>,
-    /// Values of the maps afterwards, in hexadecimal.
+    pub ctx: String,
+    /// The value of the array map afterwards, in hexadecimal.
     #[serde(default)]
-    pub maps: serde_json::Value,
+    pub maps: String,
 }
 
 fn read_gzip(path: &Path) -> io::Result<Vec<u8>> {
@@ -77,26 +78,77 @@ pub fn answers(folder: &Path, version: KernelVersion) -> io::Result<Vec<Answer>>
         .collect()
 }
 
-/// The model's answer for a program: the verifier's, or that of the rewrite when it fails.
-pub enum Ours {
-    /// Accepted, with the facts.
-    Accepted(Box<Facts>),
-    /// Refused by verifier or rewrite.
-    Rejected(Rejection),
-    /// Not modelled.
-    Unsupported(String),
+/// Instructions that a run may take before it counts as endless.
+const FUEL: u64 = 200_000_000;
+
+/// Verifies, rewrites and runs a program, once for each layout of memory.
+///
+/// The first report is the answer; the others tell which bytes of the runs come from addresses. Programs that are refused are
+/// looked at once.
+pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for layout_seed in LAYOUT_SEEDS {
+        let limits = Limits { fuel: FUEL, layout_seed, ..Limits::default() };
+        let report = Examiner::new(Options { limits }).examine(program, rules);
+        let ran = !report.runs.is_empty();
+        reports.push(report);
+        if !ran {
+            break;
+        }
+    }
+    reports
 }
 
-/// Verifies and rewrites a program.
-pub fn answer(program: &Program, rules: &Rules) -> Ours {
-    match verify(program, rules) {
-        Verdict::Accepted(facts) => match rewrite::rewrite(program, &facts, rules) {
-            Ok(_) => Ours::Accepted(Box::new(facts)),
-            Err(rejection) => Ours::Rejected(rejection),
-        },
-        Verdict::Rejected(rejection) => Ours::Rejected(rejection),
-        Verdict::Unsupported(unsupported) => Ours::Unsupported(unsupported.what),
+/// How a run of the model compares with a kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RunMatch {
+    /// The same result.
+    Same,
+    /// The way through the program depends on addresses: nothing can be compared.
+    AddressesDecide,
+    /// The kernel refused the input, or the model does not run it.
+    NotRun,
+    /// Different results.
+    Different,
+}
+
+/// Compares the inlined form on each input, which is what the kernel ran, with the kernel's runs.
+pub fn compare_runs(program: &Program, reports: &[Report], kernel: &Answer) -> Vec<RunMatch> {
+    let outcomes = |n: usize| -> Vec<Outcome> {
+        reports.iter().filter_map(|r| r.runs.get(n)).map(|pair| pair.rewritten.clone()).collect()
+    };
+    kernel.runs.iter().enumerate().map(|(n, run)| compare_run(program, &outcomes(n), run)).collect()
+}
+
+fn compare_run(program: &Program, ours: &[Outcome], kernel: &Run) -> RunMatch {
+    let Some(first) = ours.first() else { return RunMatch::NotRun };
+    let End::Returned(r0) = first.end else {
+        return if kernel.err != 0 { RunMatch::NotRun } else { RunMatch::Different };
+    };
+    if kernel.err != 0 {
+        return RunMatch::NotRun;
     }
+    let mask = AddressMask::of(ours);
+    if mask.flow {
+        return RunMatch::AddressesDecide;
+    }
+    let same = |ours: &[u8], theirs: &[u8], mask: &[bool]| {
+        theirs
+            .iter()
+            .enumerate()
+            .all(|(n, byte)| mask.get(n).copied().unwrap_or(false) || ours.get(n).copied().unwrap_or(0) == *byte)
+    };
+    let maps = first.maps.first().map_or(&[][..], Vec::as_slice);
+    let map_mask = mask.maps.first().map_or(&[][..], Vec::as_slice);
+    let agrees = same(&r0.to_le_bytes()[..4], &kernel.retval.to_le_bytes(), &mask.r0)
+        && same(maps, &unhex(&kernel.maps), map_mask)
+        && (program.prog_type != ProgType::Syscall || same(&first.ctx, &unhex(&kernel.ctx), &mask.ctx));
+    if agrees { RunMatch::Same } else { RunMatch::Different }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |b: u8| (b as char).to_digit(16).unwrap_or(0) as u8;
+    text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 /// Which `bpf_loop` calls of a dump were inlined and which stayed, in order: `true` for an inlined one.

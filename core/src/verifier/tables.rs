@@ -48,14 +48,6 @@ impl Facts for Tables<'_> {
         Some(MapSizes { key: map.key_size, value: map.value_size })
     }
 
-    fn largest_map(&self) -> MapSizes {
-        let maps = &self.program.maps;
-        MapSizes {
-            key: maps.iter().map(|m| m.key_size).max().unwrap_or_default(),
-            value: maps.iter().map(|m| m.value_size).max().unwrap_or_default(),
-        }
-    }
-
     fn frozen_value(&self, map: u32, off: i32, size: Size, signed: bool) -> Option<u64> {
         let map = self.program.maps.get(map as usize)?;
         if map.flags & MAP_READ_ONLY == 0 || !map.frozen || map.map_type != MapType::Array {

@@ -5,7 +5,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff_tests::labels::{self, Answer, Ours};
+use loopdiff::oracle::{Report, Status};
+use loopdiff_tests::labels::{self, Answer, RunMatch};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ struct Tally {
     same_sites: u32,
     kinds: BTreeMap<String, Vec<String>>,
     counts: BTreeMap<String, u32>,
+    runs: BTreeMap<RunMatch, u32>,
+    findings: BTreeMap<String, Vec<String>>,
 }
 
 fn main() -> ExitCode {
@@ -50,17 +53,32 @@ fn compare(folder: &Path, version: KernelVersion) -> std::io::Result<()> {
     let answers = labels::answers(folder, version)?;
     let mut tally = Tally::default();
     for (program, kernel) in programs.iter().zip(&answers) {
-        tally.add(&labels::answer(program, &rules), kernel, &rules);
+        let reports = labels::examine(program, &rules);
+        let Some(report) = reports.first() else { continue };
+        tally.add(report, kernel, &rules);
+        if kernel.verdict == "accept" && matches!(report.status, Status::Accepted { .. }) {
+            let runs = labels::compare_runs(program, &reports, kernel);
+            if runs.contains(&RunMatch::Different) {
+                tally.kinds.entry("a run differs".to_owned()).or_default().push(kernel.name.clone());
+            }
+            runs.into_iter().for_each(|run| *tally.runs.entry(run).or_default() += 1);
+        }
     }
     tally.print(version, programs.len() as u32);
     Ok(())
 }
 
 impl Tally {
-    fn add(&mut self, ours: &Ours, kernel: &Answer, rules: &Rules) {
+    fn add(&mut self, report: &Report, kernel: &Answer, rules: &Rules) {
         let theirs = labels::message_kind(&kernel.message);
-        let kind = match (ours, kernel.verdict == "accept") {
-            (Ours::Accepted(facts), true) => {
+        for finding in &report.findings {
+            let names = self.findings.entry(finding.signature.clone()).or_default();
+            if names.last() != Some(&kernel.name) {
+                names.push(kernel.name.clone());
+            }
+        }
+        let kind = match (&report.status, kernel.verdict == "accept") {
+            (Status::Accepted { facts, .. }, true) => {
                 self.accept_accept += 1;
                 self.same_count += u32::from(facts.insns_processed == kernel.insns_processed);
                 let ours = labels::sites_of(facts);
@@ -81,7 +99,7 @@ impl Tally {
                     format!("{kind} (both accept)")
                 }
             }
-            (Ours::Rejected(r), false) => {
+            (Status::Rejected(r), false) => {
                 self.reject_reject += 1;
                 if r.text == kernel.message && r.errno.0 == kernel.errno {
                     self.same_message += 1;
@@ -99,17 +117,17 @@ impl Tally {
                     )
                 }
             }
-            (Ours::Accepted(_), false) => {
+            (Status::Accepted { .. }, false) => {
                 self.accept_reject += 1;
                 format!("WE ACCEPT, kernel {} [{theirs}]", kernel.errno)
             }
-            (Ours::Rejected(r), true) => {
+            (Status::Rejected(r), true) => {
                 self.reject_accept += 1;
                 format!("WE REJECT [{}], kernel accepts", labels::message_kind(&r.text))
             }
-            (Ours::Unsupported(what), _) => {
+            (Status::Unsupported(unsupported), _) => {
                 self.unsupported += 1;
-                format!("unsupported: {what}")
+                format!("unsupported: {}", unsupported.what)
             }
         };
         self.kinds.entry(kind).or_default().push(kernel.name.clone());
@@ -127,6 +145,21 @@ impl Tally {
         println!("  rejections, same message  {:>6.2} %", share(self.same_message, self.reject_reject));
         println!("  instructions walked agree {:>6.2} %", share(self.same_count, programs));
         println!("  sites agree               {:>6.2} % of {}", share(self.same_sites, self.sites), self.sites);
+        let runs = |m| self.runs.get(&m).copied().unwrap_or(0);
+        let compared = runs(RunMatch::Same) + runs(RunMatch::Different);
+        println!("  runs agree                {:>6.2} % of {compared}", share(runs(RunMatch::Same), compared));
+        println!(
+            "  runs not compared         {} (addresses decide the way), {} (not run)",
+            runs(RunMatch::AddressesDecide),
+            runs(RunMatch::NotRun)
+        );
+        for (signature, names) in &self.findings {
+            println!(
+                "  finding {signature}: {} programs ({})",
+                names.len(),
+                names.iter().take(3).cloned().collect::<Vec<_>>().join(" ")
+            );
+        }
         let mut kinds: Vec<_> = self.kinds.iter().collect();
         kinds.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
         for (kind, names) in kinds.iter().take(40) {

@@ -95,10 +95,8 @@ pub struct Liveness {
 impl Liveness {
     /// Analyses a program.
     pub fn analyse(code: &Code) -> Result<Liveness, Refused> {
-        let mut graph = Graph::new(code.ops, code.layout);
+        let graph = Graph::new(code.ops, code.layout);
         let constants = Constants::analyse(code.ops, code.layout, &graph, code.facts);
-        let decided = constants.decided(code.ops);
-        graph.decide(&decided);
         let callees_first = graph.callees_first(code.ops, code.layout)?;
 
         let mut insns = vec![Insn::default(); code.ops.len()];
@@ -111,10 +109,6 @@ impl Liveness {
             }
             loops_possible |= insns[at].calls_callback;
             loops_possible |= graph.successors(at as u32).iter().any(|to| *to as usize <= at);
-        }
-        for &(at, off) in &decided {
-            insns[at as usize].hardwired = Some(off);
-            effects[at as usize] = Effect::default();
         }
         if loops_possible {
             let components = graph.loops(|at| insns[at as usize].calls_callback);
