@@ -2,7 +2,7 @@
 //!
 //! Stands for `liveness.c`, `const_fold.c` and the later half of `cfg.c` of Linux 7.3, and for the order in which
 //! `bpf_check` runs them. What they answer and what the walk does with it is told in `core/docs/liveness-7.3.md`.
-//! Kernels up to 6.18 learn liveness during the walk instead; that is not here.
+//! 6.1 and 6.12 learn liveness during the walk instead; that is not here.
 //!
 //! Left out: log lines, `zext_dst`, arguments on the stack (R11), jump tables (`gotox`).
 //!
