@@ -1,6 +1,6 @@
 //! What the static liveness analysis asks of helpers, maps and BTF, answered from the kernel's tables and the program.
 
-use super::liveness::{Access, Callee, Code, Direction, Facts, Liveness, MapSizes, Prototype, Refused};
+use super::liveness::{Access, Branches, Callee, Code, Direction, Facts, Liveness, MapSizes, Prototype, Refused};
 use super::structure::Structure;
 use super::verdict::{Errno, Rejection};
 use crate::btf::Linkage;
@@ -17,13 +17,14 @@ const MAP_READ_ONLY: u32 = 1 << 7;
 /// Kernel: `bpf_compute_live_registers`, `bpf_compute_subprog_arg_access` (7.0 … 7.3).
 pub(super) fn analyse_liveness(program: &Program, structure: &Structure, rules: &Rules) -> Result<Liveness, Rejection> {
     let facts = Tables { program, structure, rules };
-    Liveness::analyse(&Code { ops: &structure.ops, layout: &structure.layout, facts: &facts }).map_err(|refused| {
-        let (at, errno) = match refused {
-            Refused::Recursion { at, .. } | Refused::TooDeep { at } => (Some(at), Errno::EINVAL),
-            Refused::TooManyCalls { .. } => (None, Errno::E2BIG),
-        };
-        Rejection { at, errno, text: refused.to_string(), insns_processed: 0 }
-    })
+    Liveness::analyse(&Code { ops: &structure.ops, layout: &structure.layout, facts: &facts, branches: Branches::Kept })
+        .map_err(|refused| {
+            let (at, errno) = match refused {
+                Refused::Recursion { at, .. } | Refused::TooDeep { at } => (Some(at), Errno::EINVAL),
+                Refused::TooManyCalls { .. } => (None, Errno::E2BIG),
+            };
+            Rejection { at, errno, text: refused.to_string(), insns_processed: 0 }
+        })
 }
 
 struct Tables<'a> {

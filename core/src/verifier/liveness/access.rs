@@ -10,7 +10,8 @@ use super::pointers::Registers;
 use crate::isa::{AtomicOp, Op, Reg};
 use crate::kernel::limits;
 
-/// A set of the 4-byte slots of a frame: bit 2n is the half of 8-byte slot n next to the frame pointer, bit 2n+1 the other.
+/// A set of the 4-byte slots of a frame: bit 2n is the half of 8-byte slot n next to the frame pointer, bit 2n+1 the
+/// other.
 pub type SlotSet = u128;
 
 /// All slots.

@@ -2,6 +2,7 @@
 //!
 //! Programs are run by a small interpreter that knows only pointers and numbers. It stops where the walk would refuse.
 
+use super::Branches;
 use super::access::ALL;
 use super::tests::*;
 use super::*;
@@ -296,7 +297,7 @@ proptest! {
         let starts = std::iter::once(0).chain(starts).map(InsnIdx).collect();
         let layout = Layout::from_starts(starts, InsnIdx(ops.len() as u32));
         let facts = SomeFacts { maps: vec![MapSizes { key: 4, value: 8 }], globals: vec![false, true] };
-        if let Ok(flow) = Liveness::analyse(&Code { ops: &ops, layout: &layout, facts: &facts }) {
+        if let Ok(flow) = Liveness::analyse(&Code { ops: &ops, layout: &layout, facts: &facts, branches: Branches::Decided }) {
             let frames: Vec<FrameAt> =
                 chain.iter().map(|&(n, at)| FrameAt { subprog: SubprogIdx(n), at: InsnIdx(at) }).collect();
             let query = Query::new(&flow, &frames);

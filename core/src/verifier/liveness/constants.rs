@@ -1,9 +1,10 @@
-//! Which registers hold a constant, a map or a subprogram on every path to an instruction, and the branches that decides.
+//! Which registers hold a constant, a map or a subprogram on every path to an instruction, and the branches that
+//! decides.
 //!
 //! Stands for `const_fold.c` (7.3). A forward analysis within each subprogram; at an entry nothing is known.
 //!
-//! The kernel compares all fields of a value at a join, also those that the value's kind does not use and that an earlier
-//! value left behind. Two paths with the same constant can so become unknown; this is kept.
+//! The kernel compares all fields of a value at a join, also those that the value's kind does not use and that an
+//! earlier value left behind. Two paths with the same constant can so become unknown; this is kept.
 
 use super::facts::{Facts, MapSizes};
 use super::graph::Graph;
@@ -114,6 +115,18 @@ impl Constants {
             changed = false;
             for &at in graph.reachable().iter().rev() {
                 if !std::mem::take(&mut stale[at as usize]) {
+                    continue;
+                }
+                if let [to] = *graph.successors(at)
+                    && !visited[to as usize]
+                {
+                    // The only way to an instruction that was not seen: no join, and no second copy.
+                    let to = to as usize;
+                    before[to] = before[at as usize];
+                    if let Some(op) = &ops[at as usize] {
+                        step(&mut before[to], InsnIdx(at), op, layout, &maps, facts);
+                    }
+                    (visited[to], stale[to], changed) = (true, true, true);
                     continue;
                 }
                 let mut values = before[at as usize];

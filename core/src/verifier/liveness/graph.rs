@@ -13,15 +13,19 @@ use std::ops::Range;
 
 /// Helper that never returns when it succeeds.
 const HELPER_TAIL_CALL: i32 = 12;
-/// Helpers that call a callback before they return: `for_each_map_elem`, `find_vma`, `loop`, `user_ringbuf_drain`.
-const CALLBACK_HELPERS: [i32; 4] = [164, 180, limits::HELPER_LOOP, 209];
+/// Helper `bpf_for_each_map_elem`.
+pub(super) const HELPER_FOR_EACH_MAP_ELEM: i32 = 164;
+/// Helper `bpf_find_vma`.
+pub(super) const HELPER_FIND_VMA: i32 = 180;
+/// Helper `bpf_user_ringbuf_drain`.
+pub(super) const HELPER_USER_RINGBUF_DRAIN: i32 = 209;
 
 /// Whether a helper calls a callback before it returns.
 ///
 /// Kernel: `is_sync_callback_calling_function` (7.3).
 #[doc(alias = "is_sync_callback_calling_function")]
 pub fn helper_calls_callback(id: i32) -> bool {
-    CALLBACK_HELPERS.contains(&id)
+    matches!(id, HELPER_FOR_EACH_MAP_ELEM | HELPER_FIND_VMA | limits::HELPER_LOOP | HELPER_USER_RINGBUF_DRAIN)
 }
 
 /// At most two successors, in the kernel's order: fall-through, then target.
@@ -125,7 +129,8 @@ impl Graph {
         self.postorder.clear();
         self.bounds.clear();
         let mut state = vec![0u8; self.successors.len()];
-        let mut stack = Vec::with_capacity(16);
+        self.postorder.reserve(state.len());
+        let mut stack = Vec::with_capacity(state.len());
         for range in &self.ranges {
             self.bounds.push(self.postorder.len() as u32);
             if range.is_empty() {
@@ -152,17 +157,24 @@ impl Graph {
         self.bounds.push(self.postorder.len() as u32);
     }
 
-    /// For each instruction the number of its loop from 1 on, 0 when it is in none. `implicit` tells the instructions that
-    /// are a loop by themselves because they call a callback.
+    /// For each instruction the number of its loop from 1 on, 0 when it is in none. `implicit` tells the instructions
+    /// that are a loop by themselves because they call a callback.
     ///
     /// Kernel: `bpf_compute_scc` (7.3).
     #[doc(alias = "bpf_compute_scc")]
     pub(super) fn loops(&self, implicit: impl Fn(u32) -> bool) -> Vec<u32> {
         let nodes = vec![Node::default(); self.successors.len()];
-        let mut walk = LoopWalk { nodes, open: Vec::new(), path: Vec::new(), next_preorder: 1, next_loop: 1 };
-        for at in 0..self.successors.len() as u32 {
-            if walk.nodes[at as usize].preorder == 0 {
-                walk.visit(self, at, &implicit);
+        let (open, path) = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
+        let mut walk = LoopWalk { nodes, open, path, next_preorder: 1, next_loop: 1 };
+        for range in &self.ranges {
+            let backwards = |at: u32| self.successors(at).iter().any(|to| *to <= at);
+            if !range.clone().any(|at| backwards(at) || implicit(at)) {
+                continue;
+            }
+            for at in range.clone() {
+                if walk.nodes[at as usize].preorder == 0 {
+                    walk.visit(self, at, &implicit);
+                }
             }
         }
         walk.nodes.into_iter().map(|node| node.component).collect()
@@ -233,8 +245,8 @@ fn reference(at: u32, ops: &[Option<Op>], layout: &Layout) -> Option<(SubprogIdx
     Some((layout.starting(target)?, kind))
 }
 
-/// Kernel: `bpf_insn_successors` (7.3), with the hidden exit of tail calls and packet loads. `exit` is the last exit of the
-/// subprogram; where there is none the kernel takes instruction 0, which is left out here.
+/// Kernel: `bpf_insn_successors` (7.3), with the hidden exit of tail calls and packet loads. `exit` is the last exit
+/// of the subprogram; where there is none the kernel takes instruction 0, which is left out here.
 #[doc(alias = "bpf_insn_successors")]
 fn successors_of(at: i64, op: Option<&Op>, exit: Option<i64>, within: &Range<u32>) -> Successors {
     let mut next = Successors::default();

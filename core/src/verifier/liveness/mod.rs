@@ -1,13 +1,13 @@
 //! The data flow that is computed once before the walk: constants, loops, live registers and live stack slots.
 //!
-//! Stands for `liveness.c`, `const_fold.c` and the later half of `cfg.c` of Linux 7.3, and for the order in which `bpf_check`
-//! runs them. What they answer and what the walk does with it is told in `core/docs/liveness-7.3.md`. Kernels up to 6.18 learn
-//! liveness during the walk instead; that is not here.
+//! Stands for `liveness.c`, `const_fold.c` and the later half of `cfg.c` of Linux 7.3, and for the order in which
+//! `bpf_check` runs them. What they answer and what the walk does with it is told in `core/docs/liveness-7.3.md`.
+//! 6.1 and 6.12 learn liveness during the walk instead; that is not here.
 //!
 //! Left out: log lines, `zext_dst`, arguments on the stack (R11), jump tables (`gotox`).
 //!
-//! Invariants: a program is analysed in one go and nothing is reported back to the analysis; queries look up masks and do not
-//! search the program. Jump targets are taken to be valid: one outside of its subprogram is no edge.
+//! Invariants: a program is analysed in one go and nothing is reported back to the analysis; queries look up masks
+//! and do not search the program. Jump targets are taken to be valid: one outside of its subprogram is no edge.
 
 mod access;
 mod constants;
@@ -45,13 +45,24 @@ pub struct Code<'a> {
     pub layout: &'a Layout,
     /// What the operations do not tell.
     pub facts: &'a dyn Facts,
+    /// Whether branches between constants are still to be decided.
+    pub branches: Branches,
+}
+
+/// Branches whose outcome is constant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Branches {
+    /// They stay as they are: the rules do not decide them, or the operations are those of a program in which they are decided.
+    Kept,
+    /// They are decided here.
+    Decided,
 }
 
 /// Why a program is refused before the walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Refused {
-    /// A call leads back to a subprogram on the way to it, where references to callbacks count as calls. EINVAL, "recursive
-    /// call from %s() to %s()" with the names of both.
+    /// A call leads back to a subprogram on the way to it, where references to callbacks count as calls. EINVAL,
+    /// "recursive call from %s() to %s()" with the names of both.
     #[error("recursive call from subprogram {} to {}", caller.0, callee.0)]
     Recursion {
         /// The call that closes the circle.
@@ -95,25 +106,29 @@ pub struct Liveness {
 impl Liveness {
     /// Analyses a program.
     pub fn analyse(code: &Code) -> Result<Liveness, Refused> {
-        let graph = Graph::new(code.ops, code.layout);
+        let mut graph = Graph::new(code.ops, code.layout);
         let constants = Constants::analyse(code.ops, code.layout, &graph, code.facts);
+        let decided = match code.branches {
+            Branches::Kept => Vec::new(),
+            Branches::Decided => constants.decided(code.ops),
+        };
+        graph.decide(&decided);
         let callees_first = graph.callees_first(code.ops, code.layout)?;
 
         let mut insns = vec![Insn::default(); code.ops.len()];
         let mut effects = vec![Effect::default(); code.ops.len()];
-        let mut loops_possible = false;
         for (at, op) in code.ops.iter().enumerate() {
             if let Some(op) = op {
                 insns[at].calls_callback = stack::calls_callback(op, code.facts);
                 effects[at] = registers::effect(op, code.facts);
             }
-            loops_possible |= insns[at].calls_callback;
-            loops_possible |= graph.successors(at as u32).iter().any(|to| *to as usize <= at);
         }
-        if loops_possible {
-            let components = graph.loops(|at| insns[at as usize].calls_callback);
-            insns.iter_mut().zip(components).for_each(|(insn, component)| insn.component = component);
+        for &(at, off) in &decided {
+            insns[at as usize].hardwired = Some(off);
+            effects[at as usize] = Effect::default();
         }
+        let components = graph.loops(|at| insns[at as usize].calls_callback);
+        insns.iter_mut().zip(components).for_each(|(insn, component)| insn.component = component);
         let stack = stack::analyse(code, &graph, &constants, &callees_first)?;
         for (insn, live) in insns.iter_mut().zip(registers::live(&graph, &effects)) {
             insn.live = live;
@@ -131,14 +146,14 @@ impl Liveness {
         self.insn(at).live
     }
 
-    /// The number of the strongly connected component (loop) that holds an instruction, from 1 on; 0 when it is in none. A call
-    /// that calls a callback is one by itself.
+    /// The number of the strongly connected component (loop) that holds an instruction, from 1 on; 0 when it is in
+    /// none. A call that calls a callback is one by itself.
     pub fn scc(&self, at: InsnIdx) -> u32 {
         self.insn(at).component
     }
 
-    /// The offset of the `goto` that stands for a conditional jump whose outcome is constant. The walk, and everything after
-    /// it, has that `goto` in place of the conditional jump.
+    /// The offset of the `goto` that stands for a conditional jump whose outcome is constant. The walk, and
+    /// everything after it, has that `goto` in place of the conditional jump.
     #[doc(alias = "bpf_prune_dead_branches")]
     pub fn hardwired(&self, at: InsnIdx) -> Option<i16> {
         self.insn(at).hardwired
@@ -183,7 +198,8 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Looks up the analysis of each frame. Of more than 16 frames the others are not looked at, and everything in them is live.
+    /// Looks up the analysis of each frame. Of more than 16 frames the others are not looked at, and everything in
+    /// them is live.
     pub fn new(liveness: &'a Liveness, frames: &'a [FrameAt]) -> Query<'a> {
         let frames = &frames[..frames.len().min(FRAMES_MAX)];
         let mut instances = [None; FRAMES_MAX];
@@ -222,7 +238,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The depth that frame `frame` had when the instance of frame `own` was analysed; `None` when it was no part of that chain.
+/// The depth that frame `frame` had when the instance of frame `own` was analysed; `None` when it was no part of that
+/// chain.
 fn depth_in(instance: &Instance, own: usize, frame: usize) -> Option<u8> {
     let depth = (frame + usize::from(instance.depth())).checked_sub(own)?;
     u8::try_from(depth).ok().filter(|depth| *depth <= instance.depth())

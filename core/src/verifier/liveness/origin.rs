@@ -1,7 +1,7 @@
 //! Which frame's stack a value points into, if any, and where.
 //!
-//! Stands for `struct arg_track` of `liveness.c` (7.3) and its joins. Three levels: a frame with one to four offsets, a frame
-//! with an unknown offset, a set of frames. "Nowhere" is not the bottom of this order: see [`Origin::join`].
+//! Stands for `struct arg_track` of `liveness.c` (7.3) and its joins. Three levels: a frame with one to four offsets,
+//! a frame with an unknown offset, a set of frames. "Nowhere" is not the bottom of this order: see [`Origin::join`].
 
 /// Offsets from a frame pointer in bytes, ascending; none means that the offset is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -120,8 +120,8 @@ impl Origin {
 
     /// The value of a place that holds one or the other.
     ///
-    /// A pointer with one offset that meets no pointer gets offset 0 besides: it may still be read through, but a write through it is
-    /// not certain.
+    /// A pointer with one offset that meets no pointer gets offset 0 besides: it may still be read through, but a
+    /// write through it is not certain.
     ///
     /// Kernel: `__arg_track_join` (7.3).
     #[doc(alias = "__arg_track_join")]

@@ -1,12 +1,12 @@
 //! Where registers and spilled registers of a function point to, before each of its instructions.
 //!
-//! Stands for the forward pass of `liveness.c` (7.3): `arg_track_xfer` and the first half of `compute_subprog_args`. A function
-//! is analysed for the arguments of one call.
+//! Stands for the forward pass of `liveness.c` (7.3): `arg_track_xfer` and the first half of `compute_subprog_args`.
+//! A function is analysed for the arguments of one call.
 //!
 //! Left out: arguments on the stack (R11), which no operation of ours has.
 //!
-//! Invariant: an instruction is swept again only when its input changed, which gives what the kernel's full sweeps give, because joining
-//! the same value twice changes nothing.
+//! Invariant: an instruction is swept again only when its input changed, which gives what the kernel's full sweeps
+//! give, because joining the same value twice changes nothing.
 
 use super::graph::Graph;
 use super::origin::{Offsets, Origin};

@@ -1,5 +1,6 @@
 //! Comparison with what a real 7.3 kernel says at log level 2 (`corpus/kernel-answers`).
 
+use super::Branches;
 use super::stack::Accesses;
 use super::tests::SomeFacts;
 use super::*;
@@ -48,7 +49,12 @@ impl Case {
     }
 
     fn analyse(&self) -> Result<Liveness, Refused> {
-        Liveness::analyse(&Code { ops: &self.ops, layout: &self.layout, facts: &self.facts })
+        Liveness::analyse(&Code {
+            ops: &self.ops,
+            layout: &self.layout,
+            facts: &self.facts,
+            branches: Branches::Decided,
+        })
     }
 }
 

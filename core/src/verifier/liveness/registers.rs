@@ -1,7 +1,8 @@
 //! Which registers are live before each instruction.
 //!
-//! Stands for `bpf_compute_live_registers` of `liveness.c` (7.3), without `zext_dst`, which x86-64 has no use for. The kernel
-//! follows the halves of a register apart; every definition is of both, so that their union needs no halves.
+//! Stands for `bpf_compute_live_registers` of `liveness.c` (7.3), without `zext_dst`, which x86-64 has no use for.
+//! The kernel follows the halves of a register apart; every definition is of both, so that their union needs no
+//! halves.
 
 use super::constants::atomic_result;
 use super::facts::{Callee, Facts};

@@ -1,15 +1,18 @@
 //! Which stack slots are live before each instruction, by function and call.
 //!
-//! Stands for `analyze_subprog`, `bpf_compute_subprog_arg_access` and the instances of `liveness.c` (7.3). An instance is a
-//! function called from one instruction at one depth; a function that gets no pointer into a stack is its own instance at depth 0,
-//! wherever it is called from. Several chains of calls that end in the same call at the same depth share an instance.
+//! Stands for `analyze_subprog`, `bpf_compute_subprog_arg_access` and the instances of `liveness.c` (7.3). An
+//! instance is a function called from one instruction at one depth; a function that gets no pointer into a stack is
+//! its own instance at depth 0, wherever it is called from. Several chains of calls that end in the same call at the
+//! same depth share an instance.
 //!
 //! Invariant: the functions that are being analysed form one chain of at most 16, whose depths are 0, 1, ….
 
 use super::access::{Recorder, Slots};
 use super::constants::Constants;
 use super::facts::Facts;
-use super::graph::{Graph, helper_calls_callback};
+use super::graph::{
+    Graph, HELPER_FIND_VMA, HELPER_FOR_EACH_MAP_ELEM, HELPER_USER_RINGBUF_DRAIN, helper_calls_callback,
+};
 use super::origin::Origin;
 use super::pointers::{Pointers, Spills};
 use super::{Code, Refused};
@@ -248,9 +251,9 @@ impl Analysis<'_> {
         };
         // The register with the callback, the one with the context, and the callback's parameter that it becomes.
         let (callback, from, to) = match id {
-            164 => (Reg::R2, Reg::R3, Reg::R4),
-            180 => (Reg::R3, Reg::R4, Reg::R3),
-            limits::HELPER_LOOP | 209 => (Reg::R2, Reg::R3, Reg::R2),
+            HELPER_FOR_EACH_MAP_ELEM => (Reg::R2, Reg::R3, Reg::R4),
+            HELPER_FIND_VMA => (Reg::R3, Reg::R4, Reg::R3),
+            limits::HELPER_LOOP | HELPER_USER_RINGBUF_DRAIN => (Reg::R2, Reg::R3, Reg::R2),
             _ => return None,
         };
         Some(match self.constants.subprog(at, callback) {
@@ -402,7 +405,8 @@ pub(super) fn calls_callback(op: &Op, facts: &dyn Facts) -> bool {
         _ => false,
     }
 }
-/// What instances read and write, for tests: by depth and call (depth 0: first instruction), then by instruction and frame.
+/// What instances read and write, for tests: by depth and call (depth 0: first instruction), then by instruction and
+/// frame.
 #[cfg(test)]
 pub(super) type Accesses =
     std::collections::BTreeMap<(u8, u32), std::collections::BTreeMap<(u32, usize), (u128, u128)>>;

@@ -1,5 +1,6 @@
 //! Properties against naive definitions, and examples of the rules that are easy to get wrong.
 
+use super::Branches;
 use super::*;
 use crate::isa::{AluOp, AtomicOp, Cond, Imm64, Operand, Size, Width};
 use proptest::prelude::*;
@@ -93,7 +94,7 @@ impl Built {
     fn analyse(&self) -> Result<Liveness, Refused> {
         let maps = vec![MapSizes { key: 4, value: 8 }, MapSizes { key: 4, value: 16 }];
         let facts = SomeFacts { maps, globals: Vec::new() };
-        Liveness::analyse(&Code { ops: &self.ops, layout: &self.layout, facts: &facts })
+        Liveness::analyse(&Code { ops: &self.ops, layout: &self.layout, facts: &facts, branches: Branches::Decided })
     }
 
     pub(super) fn liveness(&self) -> Liveness {
@@ -112,7 +113,7 @@ impl Liveness {
 
 /// Both halves of the 8-byte slots at these offsets.
 fn fp(offs: &[i32]) -> SlotSet {
-    offs.iter().fold(0, |set, off| set | 0b11 << (-off / 8 - 1) * 2)
+    offs.iter().fold(0, |set, off| set | 0b11 << ((-off / 8 - 1) * 2))
 }
 
 pub(super) fn mov(dst: Reg, src: Reg) -> Op {
@@ -194,7 +195,8 @@ fn constants_end_at_calls_and_at_paths_that_differ() {
 
 #[test]
 fn a_constant_over_a_map_is_not_the_same_constant() {
-    // The kernel compares the map that the register held before, although a number has none; the first map of the program is 0.
+    // The kernel compares the map that the register held before, although a number has none; the first map of the
+    // program is 0.
     let program = |first| {
         built(&[&[
             map(R7, first),
@@ -274,7 +276,8 @@ fn any_reg() -> impl Strategy<Value = Reg> {
     (0u8..=9).prop_map(|n| Reg::new(n).unwrap_or(R0))
 }
 
-/// Functions without calls to others, of operations that [`naive_effect`] knows; comparisons are with values that are never constant.
+/// Functions without calls to others, of operations that [`naive_effect`] knows; comparisons are with values that are
+/// never constant.
 fn flat_function() -> impl Strategy<Value = Vec<Op>> {
     let op = (0u8..9, any_reg(), any_reg(), -12i16..12);
     proptest::collection::vec(op, 2..40).prop_map(|draws| {
