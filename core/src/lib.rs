@@ -8,6 +8,7 @@ pub mod domain;
 pub mod exec;
 pub mod isa;
 pub mod kernel;
+pub mod oracle;
 pub mod program;
 pub mod rewrite;
 pub mod verifier;

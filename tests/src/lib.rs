@@ -1,1 +1,3 @@
 //! Shared parts of the data-driven runners.
+
+pub mod labels;

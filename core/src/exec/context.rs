@@ -133,8 +133,7 @@ static SCHED: CtxModel = skb(Layer::Link, Packet::Writable, CLS_WRITABLE);
 static CGROUP_SKB: CtxModel = skb(Layer::Network, Packet::ReadOnly, &[MARK, PRIORITY, CB, TSTAMP]);
 static LWT: CtxModel = skb(Layer::Network, Packet::ReadOnly, &[MARK, PRIORITY, CB]);
 static LWT_XMIT: CtxModel = skb(Layer::Network, Packet::Writable, &[MARK, PRIORITY, CB]);
-static XDP: CtxModel =
-    CtxModel { source: Source::Xdp, fields: XDP_FIELDS, writable: &[], packet: Packet::Writable };
+static XDP: CtxModel = CtxModel { source: Source::Xdp, fields: XDP_FIELDS, writable: &[], packet: Packet::Writable };
 
 /// The model of a program type; `None` when there is none.
 pub(super) fn model_of(prog_type: ProgType) -> Option<&'static CtxModel> {

@@ -307,9 +307,7 @@ impl<'a> Decoder<'a> {
             Op::LdInd { size, src, imm } => What::LoadPacket { size, src: Some(src), imm },
             Op::Load { size, signed, dst, base, off } => self.load(at, size, signed, dst, base, off),
             Op::Store { size, base, off, src } => self.store(at, size, base, off, src),
-            Op::Atomic { size, op, base, off, src } => {
-                What::Atomic { size, op, base: base.n(), src: src.n(), off }
-            }
+            Op::Atomic { size, op, base, off, src } => What::Atomic { size, op, base: base.n(), src: src.n(), off },
             Op::Jump { off, .. } => {
                 self.jump(at, i64::from(off), site);
                 What::Jump { to: 0 }
@@ -355,7 +353,9 @@ impl<'a> Decoder<'a> {
         match imm {
             Imm64::Const(value) => What::Const { dst, lo: value as u32, hi: (value >> 32) as u32 },
             Imm64::Map(map) if family(map).is_some() => What::MapAddr { dst, map },
-            Imm64::MapValue { map, off } if family(map) == Some(maps::Family::Array) => What::ValueAddr { dst, map, off },
+            Imm64::MapValue { map, off } if family(map) == Some(maps::Family::Array) => {
+                What::ValueAddr { dst, map, off }
+            }
             Imm64::Func { .. } => match self.subprog_starting(at, op) {
                 Some(n) => {
                     let id = self.image.subprogs.get(usize::from(n)).map_or(n, |s| s.id);

@@ -6,6 +6,7 @@
 //! Invariant: `undef` holds exactly the registers that the program has not given a value since its frame began, since
 //! the last call for R1 to R5, or since before an inlined loop for R6 to R9.
 
+use super::Limits;
 use super::alu;
 use super::helpers::{FOR_EACH, World, arity};
 use super::image::{Image, UNDEFINED_AT_START};
@@ -14,7 +15,6 @@ use super::memory::{FRAMES, Stop};
 use super::outcome::{End, Outcome, Trap, TrapKind};
 use super::step::{ALL, ARGS, RegSet, SAVED, What, bit, op_tables};
 use super::trace::{Event, Trace};
-use super::Limits;
 use crate::isa::{AtomicOp, Reg, Size, Width};
 use crate::kernel::limits::{HELPER_LOOP, LOOPS_MAX};
 use crate::program::Input;
@@ -481,7 +481,8 @@ impl Machine {
     /// Makes a frame. In the callee R1, R2 and R10 have a value, and nothing else.
     fn enter(&mut self, image: &Image, mut c: Control, r: &mut Regs, callee: u16, back: Back) -> Result<Control, Stop> {
         let depth = c.depth + 1;
-        let (Some(subprog), true) = (image.subprogs.get(usize::from(callee)), depth < image.rules.frames_max.into()) else {
+        let (Some(subprog), true) = (image.subprogs.get(usize::from(callee)), depth < image.rules.frames_max.into())
+        else {
             return Err(Stop::Trap(TrapKind::TooManyFrames));
         };
         self.frames[depth % FRAMES] = Frame {

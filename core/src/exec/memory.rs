@@ -506,7 +506,9 @@ impl Memory {
         } else if u64::from(off) + u64::from(size) > u64::from(r.len) {
             let off = i64::from(off as i32);
             if r.name == RegionName::Ctx && self.context.is_short(off, size) {
-                return Err(Stop::Unsupported("the context of this input is shorter than what the program uses".into()));
+                return Err(Stop::Unsupported(
+                    "the context of this input is shorter than what the program uses".into(),
+                ));
             }
             return Err(Stop::Trap(TrapKind::OutOfBounds { region: r.name, off, size }));
         }
@@ -589,7 +591,9 @@ impl Memory {
                 Ok(Some(self.unwritten(slot, (r.start as usize + off as usize) % FRAME_BLOCK)))
             }
             Err(Stop::Trap(TrapKind::NullPointer(_) | TrapKind::WildPointer(_))) => Ok(None),
-            Err(Stop::Trap(kind)) => Err(Stop::Unsupported(format!("a probing read that leaves its region: {kind}").into())),
+            Err(Stop::Trap(kind)) => {
+                Err(Stop::Unsupported(format!("a probing read that leaves its region: {kind}").into()))
+            }
             Err(stop) => Err(stop),
         }
     }

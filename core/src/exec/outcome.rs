@@ -322,7 +322,9 @@ impl fmt::Display for TrapKind {
             TrapKind::NullPointer(addr) => write!(f, "address {addr:#x} was used"),
             TrapKind::WildPointer(addr) => write!(f, "address {addr:#x} is nothing's"),
             TrapKind::DeadFrame(addr) => write!(f, "address {addr:#x} was in a frame that is gone"),
-            TrapKind::OutOfBounds { region, off, size } => write!(f, "{size} bytes at {off} of {region} are outside of it"),
+            TrapKind::OutOfBounds { region, off, size } => {
+                write!(f, "{size} bytes at {off} of {region} are outside of it")
+            }
             TrapKind::ReadOnly { region, off } => write!(f, "byte {off} of {region} was written and is read only"),
             TrapKind::StackOverrun { off, size } => write!(f, "{size} bytes at fp{off:+} are below the verified stack"),
             TrapKind::SpillTouched { off, size } => write!(f, "{size} bytes at fp{off:+} belong to an inlined loop"),

@@ -6,10 +6,14 @@
 //! Invariants: [`Insn::from_bytes`] and [`Insn::to_bytes`] are inverse; [`decode()`] is total; an
 //! operation that decodes encodes to the same bytes.
 
+mod asm;
 mod decode;
+mod disasm;
 mod insn;
 mod op;
 
+pub use asm::{AnyFields, AsmError, Assembled, Symbol, SymbolKind, assemble, assemble_pattern, is_label};
 pub use decode::{DecodeError, decode};
+pub use disasm::{ListedInsn, Names, NoNames, default_func_name, disassemble, listing};
 pub use insn::{Insn, InsnIdx, opcode};
 pub use op::{AluOp, AtomicOp, Cond, Endian, Imm64, Op, Operand, Reg, Size, Width};

@@ -3,6 +3,10 @@
 //! A version is compared here and nowhere else. Each field says what it means and since when. Fields are grouped by the
 //! room that reads them.
 
+use super::rules_domain::DomainRules;
+use super::rules_rewrite::RewriteRules;
+use super::rules_structure::StructureRules;
+use super::rules_walk::WalkRules;
 use thiserror::Error;
 
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
@@ -65,6 +69,46 @@ pub enum RangeModel {
     Circular,
 }
 
+/// Whether the BTF parser reads a layout section.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BtfLayout {
+    /// The header ends before it (up to 6.18).
+    Unknown,
+    /// It may follow types and strings (7.3).
+    Known,
+}
+
+/// Whether the flag bit of a BTF tag may be set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BtfTagFlag {
+    /// It must be clear (up to 6.14).
+    Refused,
+    /// It marks an attribute (6.15 and later).
+    Allowed,
+}
+
+/// What the name of a BTF section of variables may be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BtfSectionName {
+    /// An identifier with dots (up to 6.11).
+    Identifier,
+    /// Any printable characters (6.12 and later).
+    Printable,
+}
+
+/// What the BTF parser takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BtfRules {
+    /// Bits that the `info` word of a type may have set: counts of 16 bits and kinds of 5 up to 6.18, of 24 and 7 in 7.3.
+    pub info_mask: u32,
+    /// The layout section.
+    pub layout: BtfLayout,
+    /// The flag of tags.
+    pub tag_flag: BtfTagFlag,
+    /// Names of sections.
+    pub section_name: BtfSectionName,
+}
+
 /// The rules of one kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -72,11 +116,40 @@ pub struct Rules {
     pub version: KernelVersion,
     /// How scalar ranges are represented.
     pub range_model: RangeModel,
+    /// The walk over all paths.
+    pub walk: WalkRules,
+    /// What is known of numbers.
+    pub domain: DomainRules,
+    /// What the BTF parser takes.
+    pub btf: BtfRules,
+    /// What is checked before the walk.
+    pub structure: StructureRules,
+    /// What the rewrite reads.
+    pub rewrite: RewriteRules,
 }
 
 impl Rules {
     /// The rules of a version.
     pub fn of(version: KernelVersion) -> Rules {
-        Rules { version, range_model: if version >= V7_3 { RangeModel::Circular } else { RangeModel::MinMax } }
+        let (range_model, walk) = match version {
+            V6_1 => (RangeModel::MinMax, WalkRules::V6_1),
+            V6_12 => (RangeModel::MinMax, WalkRules::V6_12),
+            V6_18 => (RangeModel::MinMax, WalkRules::V6_18),
+            V7_3 => (RangeModel::Circular, WalkRules::V7_3),
+        };
+        Rules {
+            version,
+            range_model,
+            walk,
+            domain: DomainRules::of(version),
+            btf: BtfRules {
+                info_mask: if version >= V7_3 { u32::MAX } else { 0x9f00_ffff },
+                layout: if version >= V7_3 { BtfLayout::Known } else { BtfLayout::Unknown },
+                tag_flag: if version >= V6_18 { BtfTagFlag::Allowed } else { BtfTagFlag::Refused },
+                section_name: if version >= V6_12 { BtfSectionName::Printable } else { BtfSectionName::Identifier },
+            },
+            rewrite: RewriteRules::of(version),
+            structure: StructureRules::of(version),
+        }
     }
 }

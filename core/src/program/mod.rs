@@ -3,9 +3,18 @@
 //! Stands for what `BPF_PROG_LOAD` and `BPF_MAP_CREATE` are given (6.1 … 7.3), before any kernel has looked at it:
 //! nothing here is checked beyond what the container itself needs.
 
+pub mod elf;
+mod error;
+pub mod json;
 mod layout;
+mod load;
+pub mod text;
+mod type_info;
 
+pub use error::InputError;
 pub use layout::{Layout, SubprogIdx, subprog_target};
+pub use load::{Format, Loaded, load_bytes};
+pub use type_info::TypeInfo;
 
 use crate::btf::Linkage;
 use crate::isa::{Insn, InsnIdx};

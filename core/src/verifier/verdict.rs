@@ -66,6 +66,9 @@ pub struct Facts {
     pub layout: Layout,
     /// For each instruction, whether some path reached it; the second half of an `ld_imm64` goes with the first.
     pub seen: Vec<bool>,
+    /// Conditional jumps between constants that became unconditional before the walk, with the distance that they then
+    /// have, ascending; empty under rules without constant folding.
+    pub folded: Vec<(InsnIdx, i16)>,
     /// The `bpf_loop` calls, in program order, reached or not.
     pub loops: Vec<LoopSite>,
     /// Deepest use of the stack by subprogram, in bytes, before any rewrite.

@@ -1,0 +1,85 @@
+//! Helpers: numbers, names, prototypes, and which program type may call which.
+//!
+//! Stands for the prototype tables and the `*_func_proto` functions (6.1 … 7.3), for a loader with all capabilities and a
+//! program under a licence that is compatible with the GPL. Left out: prototypes with BTF objects, sockets, locks, timers
+//! and dynptrs; such a helper is [`HelperLookup::Unmodelled`] by name. Invariant: a prototype's number and name agree with
+//! the list of all helpers.
+
+mod general;
+mod menus;
+mod names;
+mod network;
+mod proto;
+mod table;
+
+pub use names::{helper_count, helper_id, helper_log_name, helper_name};
+pub use proto::{
+    Arg, ERRNO_MAX, HelperProto, MemAccess, MemArg, MemSize, Null, RegClass, Ret, RetRange, Traits, ret_range,
+};
+
+use super::{KernelVersion, ProgType, Rules, span::Span};
+use menus::Entry;
+pub(super) use names::id_of;
+
+/// What a call of a helper is checked against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HelperLookup {
+    /// This prototype.
+    Proto(&'static HelperProto),
+    /// The helper, or the program type, is not modelled.
+    Unmodelled(&'static str),
+    /// The program type may not call the helper.
+    NotAllowed,
+    /// The version has no helper of that number.
+    Invalid,
+}
+
+/// Looks a helper up as the verifier does at a call.
+///
+/// Kernel: `get_helper_proto` and the start of `check_helper_call` (6.1 … 7.3).
+#[doc(alias = "get_helper_proto")]
+#[doc(alias = "bpf_base_func_proto")]
+pub fn lookup(id: i32, prog_type: ProgType, rules: &Rules) -> HelperLookup {
+    let Some(name) = helper_name(id).filter(|_| id < helper_count(rules)) else {
+        return HelperLookup::Invalid;
+    };
+    let Some(menu) = menus::of(prog_type) else {
+        return HelperLookup::Unmodelled(name);
+    };
+    match menu.find(id, rules).map(|line| line.entry) {
+        Some(Entry::Proto(proto)) => HelperLookup::Proto(proto),
+        Some(Entry::Unmodelled) => HelperLookup::Unmodelled(name),
+        Some(Entry::Withheld) | None => HelperLookup::NotAllowed,
+    }
+}
+
+/// The error number of every refusal below, as in errno.h: `EINVAL`.
+pub const REFUSAL_ERRNO: i32 = 22;
+
+impl HelperLookup {
+    /// The line of the log that refuses the call, where it is refused; the load fails with [`REFUSAL_ERRNO`].
+    pub fn refusal(self, id: i32, rules: &Rules) -> Option<String> {
+        let name = helper_log_name(id, rules);
+        match self {
+            HelperLookup::Invalid => Some(format!("invalid func {name}#{id}")),
+            HelperLookup::NotAllowed if Span::until(KernelVersion::V6_1).holds(rules) => {
+                Some(format!("unknown func {name}#{id}"))
+            }
+            HelperLookup::NotAllowed => Some(format!("program of this type cannot use helper {name}#{id}")),
+            HelperLookup::Proto(_) | HelperLookup::Unmodelled(_) => None,
+        }
+    }
+}
+
+/// The line of the log that refuses a helper with [`Traits::MIGHT_SLEEP`] in a program that may not sleep; the load fails
+/// with [`REFUSAL_ERRNO`].
+pub fn sleep_refusal(proto: &HelperProto, rules: &Rules) -> String {
+    if Span::until(KernelVersion::V6_18).holds(rules) {
+        "helper call might sleep in a non-sleepable prog".to_owned()
+    } else {
+        format!("sleepable helper bpf_{}#{} in non-sleepable prog", proto.name, proto.id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

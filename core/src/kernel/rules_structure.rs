@@ -1,0 +1,257 @@
+//! The rules that the verifier's structure pass reads: what a kernel checks before it walks paths.
+//!
+//! Values for 6.1 and 7.3 were read in their sources and measured; those for 6.12 and 6.18 follow the history of the
+//! sources and agree with the measured answers of these kernels.
+
+use super::KernelVersion::{self, V6_12, V6_18, V7_3};
+use super::{MapType, ProgType};
+
+/// How many instructions of the architecture a kernel knows; each step includes those before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum InsnSet {
+    /// Up to 6.5: versions 1 to 3, and `gotol` by backport.
+    V3,
+    /// 6.6 and later: version 4 (sign extension, signed division, byte swap), address space casts, `may_goto`.
+    V4,
+    /// 6.15 and later: load-acquire and store-release.
+    Ordered,
+    /// 7.0 and later: `gotox`; 7.3: arguments on the stack through R11.
+    Indirect,
+}
+
+/// When the fields of an instruction are checked: registers that exist, fields that must be zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FieldCheck {
+    /// When a path reaches the instruction; dead code may hold anything that has a known opcode (up to 7.0).
+    AtVisit,
+    /// Once, for all instructions, before any path is walked; only those of atomic operations wait (7.1 and later). That
+    /// a program ends in the middle of an `ld_imm64` is found before anything else.
+    BeforeWalk,
+}
+
+/// In how many steps `func_info` is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FuncInfoCheck {
+    /// All at once, after the subprograms are known (up to 6.6).
+    Late,
+    /// Order and types before the subprograms are looked for, number and places after (6.7 and later).
+    EarlyAndLate,
+}
+
+/// When it is checked that a program of this type may sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AttachCheck {
+    /// Before map references are resolved (6.1).
+    BeforeResolve,
+    /// After the control flow is checked (6.13 and later, and 6.12 by backport).
+    AfterCfg,
+}
+
+/// Where calls of kernel functions are looked up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum KfuncLookup {
+    /// While subprograms are looked for.
+    WithSubprogs,
+    /// After instructions are resolved (7.1 and later).
+    AfterResolve,
+}
+
+/// Which back-edges the control flow of a privileged program may have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BackEdges {
+    /// Those of jumps; not of calls, nor of an instruction that falls through into a loop (up to 6.6).
+    JumpsOnly,
+    /// All (6.7 and later).
+    Any,
+}
+
+/// What a call of a helper that calls back at once, such as `bpf_loop`, is marked as.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CallbackCallMarks {
+    /// As any other call: the callback is walked once (up to 6.6).
+    None,
+    /// A checkpoint, because the walk comes back to it after each iteration (6.7 and later).
+    Checkpoint,
+}
+
+/// Whether branches that constants decide are rewritten before paths are walked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ConstFold {
+    /// No (up to 7.0).
+    Off,
+    /// Yes; and recursion is refused when subprograms are put in topological order (7.1 and later).
+    On,
+}
+
+/// The order of checks on a map that an instruction refers to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MapUse {
+    /// The program's limit of maps is checked last, and nothing is said of it (6.1).
+    LimitLast,
+    /// The limit first, with a line in the log; then type against program, then the offset into a value, up to
+    /// 2²⁹ (6.12, 6.18).
+    LimitFirst,
+    /// As before, without a bound of its own for the offset (7.1 and later).
+    LimitFirstAnyOffset,
+}
+
+/// Rules of the checks before the walk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StructureRules {
+    /// Flags that `BPF_PROG_LOAD` knows. `BPF_F_XDP_DEV_BOUND_ONLY` since 6.3, `BPF_F_TEST_REG_INVARIANTS` since 6.8,
+    /// `BPF_F_TOKEN_FD` since 6.9.
+    pub prog_flags: u32,
+    /// Attach types that only a tracing program may name: those of sets of functions, since 7.1.
+    pub tracing_attach_types: &'static [u32],
+    /// Modelled program types that may sleep. Raw tracepoints and tracepoints since 7.1.
+    pub sleepable_types: &'static [ProgType],
+    /// The log line for a program that may not sleep. The wording changed in 6.2.
+    pub sleepable_text: &'static str,
+    /// When that is checked.
+    pub attach_check: AttachCheck,
+    /// Map types that a program that sleeps may use.
+    pub sleepable_maps: &'static [MapType],
+    /// The log line for another map.
+    pub sleepable_maps_text: &'static str,
+    /// Map types whose values can be addressed directly. Arrays; per-CPU arrays since 7.1.
+    pub direct_value_maps: &'static [MapType],
+    /// The order of checks on a map.
+    pub map_use: MapUse,
+    /// Flags that a ring buffer knows besides that of a NUMA node. `BPF_F_RB_OVERWRITE` since 6.19.
+    pub ringbuf_flags: u32,
+    /// Which instructions there are.
+    pub insn_set: InsnSet,
+    /// When fields are checked.
+    pub field_check: FieldCheck,
+    /// How `func_info` is checked.
+    pub func_info: FuncInfoCheck,
+    /// Where calls of kernel functions are looked up.
+    pub kfunc_lookup: KfuncLookup,
+    /// Which back-edges there may be.
+    pub back_edges: BackEdges,
+    /// How calls that call back are marked.
+    pub callback_call_marks: CallbackCallMarks,
+    /// Whether constant branches are rewritten.
+    pub const_fold: ConstFold,
+}
+
+/// `BPF_F_RB_OVERWRITE`.
+const RB_OVERWRITE: u32 = 1 << 19;
+
+const SLEEPABLE_MAPS_6_1: &[MapType] = &[
+    MapType::Hash,
+    MapType::LruHash,
+    MapType::Array,
+    MapType::PercpuHash,
+    MapType::PercpuArray,
+    MapType::LruPercpuHash,
+    MapType::Ringbuf,
+    MapType::UserRingbuf,
+];
+const SLEEPABLE_MAPS_6_12: &[MapType] = &[
+    MapType::Hash,
+    MapType::LruHash,
+    MapType::Array,
+    MapType::PercpuHash,
+    MapType::PercpuArray,
+    MapType::LruPercpuHash,
+    MapType::Ringbuf,
+    MapType::UserRingbuf,
+    MapType::Queue,
+    MapType::Stack,
+];
+const SLEEPABLE_MAPS_7_3: &[MapType] = &[
+    MapType::Hash,
+    MapType::LruHash,
+    MapType::Array,
+    MapType::PercpuHash,
+    MapType::PercpuArray,
+    MapType::LruPercpuHash,
+    MapType::Ringbuf,
+    MapType::UserRingbuf,
+    MapType::Queue,
+    MapType::Stack,
+    MapType::LpmTrie,
+    MapType::ProgArray,
+];
+
+impl StructureRules {
+    /// The rules of a version.
+    pub(super) fn of(version: KernelVersion) -> StructureRules {
+        if version >= V7_3 {
+            StructureRules::v7_3()
+        } else if version >= V6_12 {
+            StructureRules::v6_12(version)
+        } else {
+            StructureRules::v6_1()
+        }
+    }
+
+    fn v6_1() -> StructureRules {
+        StructureRules {
+            prog_flags: 0x3f,
+            tracing_attach_types: &[],
+            sleepable_types: &[ProgType::Syscall, ProgType::Kprobe],
+            sleepable_text: "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable",
+            attach_check: AttachCheck::BeforeResolve,
+            sleepable_maps: SLEEPABLE_MAPS_6_1,
+            sleepable_maps_text: "Sleepable programs can only use array, hash, and ringbuf maps",
+            direct_value_maps: &[MapType::Array],
+            map_use: MapUse::LimitLast,
+            ringbuf_flags: 0,
+            insn_set: InsnSet::V3,
+            field_check: FieldCheck::AtVisit,
+            func_info: FuncInfoCheck::Late,
+            kfunc_lookup: KfuncLookup::WithSubprogs,
+            back_edges: BackEdges::JumpsOnly,
+            callback_call_marks: CallbackCallMarks::None,
+            const_fold: ConstFold::Off,
+        }
+    }
+
+    fn v6_12(version: KernelVersion) -> StructureRules {
+        StructureRules {
+            prog_flags: 0x100ff,
+            sleepable_text: "Program of this type cannot be sleepable",
+            attach_check: AttachCheck::AfterCfg,
+            sleepable_maps: SLEEPABLE_MAPS_6_12,
+            sleepable_maps_text: "Sleepable programs can only use array, hash, ringbuf and local storage maps",
+            map_use: MapUse::LimitFirst,
+            insn_set: if version >= V6_18 { InsnSet::Ordered } else { InsnSet::V4 },
+            func_info: FuncInfoCheck::EarlyAndLate,
+            back_edges: BackEdges::Any,
+            callback_call_marks: CallbackCallMarks::Checkpoint,
+            ..StructureRules::v6_1()
+        }
+    }
+
+    fn v7_3() -> StructureRules {
+        StructureRules {
+            tracing_attach_types: &[59, 60, 61],
+            sleepable_types: &[ProgType::Syscall, ProgType::Kprobe, ProgType::RawTracepoint, ProgType::Tracepoint],
+            sleepable_maps: SLEEPABLE_MAPS_7_3,
+            direct_value_maps: &[MapType::Array, MapType::PercpuArray],
+            map_use: MapUse::LimitFirstAnyOffset,
+            ringbuf_flags: RB_OVERWRITE,
+            insn_set: InsnSet::Indirect,
+            field_check: FieldCheck::BeforeWalk,
+            kfunc_lookup: KfuncLookup::AfterResolve,
+            const_fold: ConstFold::On,
+            ..StructureRules::v6_12(V7_3)
+        }
+    }
+}
+
+/// Helper `bpf_tail_call`.
+pub const HELPER_TAIL_CALL: i32 = 12;
+/// Helpers that call back before they return: `bpf_for_each_map_elem`, `bpf_find_vma`, `bpf_loop`,
+/// `bpf_user_ringbuf_drain`.
+#[doc(alias = "is_sync_callback_calling_function")]
+pub const SYNC_CALLBACK_HELPERS: [i32; 4] = [164, 180, 181, 209];
+/// Helpers that store a callback for later: `bpf_timer_set_callback`.
+#[doc(alias = "is_async_callback_calling_function")]
+pub const ASYNC_CALLBACK_HELPERS: [i32; 1] = [170];
+/// Helpers that may move or resize a packet's data, ascending.
+#[doc(alias = "bpf_helper_changes_pkt_data")]
+pub const PACKET_CHANGING_HELPERS: [i32; 23] =
+    [9, 10, 11, 12, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 63, 65, 73, 74, 75, 76, 90, 91, 143];

@@ -1,0 +1,334 @@
+//! Rules of the walk over all paths: what the verifier's room `verifier/` reads.
+
+/// How a callback of a synchronous helper is walked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CallbackWalk {
+    /// Like a call that happens exactly once, whatever the count (up to 6.6; 6.1 never changed).
+    Once,
+    /// Any number of times up to the largest count: the path returns to the call until nothing new comes (6.7).
+    UnknownCount,
+}
+
+/// How far precision is followed backwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Backtracking {
+    /// Within the frame and through slots of R10; at calls and exits every scalar of the path is marked (up to 6.3).
+    SingleFrame,
+    /// Through calls, callbacks, any stack access and linked scalars (6.4, 6.8).
+    AllFrames,
+}
+
+/// What following precision over a callback's exit does with the caller's R1 to R5.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CallbackExit {
+    /// They are no longer wanted (up to 7.2), although the call reads them again.
+    ForgetArguments,
+    /// They stay wanted (7.3).
+    KeepArguments,
+}
+
+/// Where the verifier knows from which registers and slots matter later.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LivenessModel {
+    /// Read marks, handed from path to checkpoint during the walk (up to 6.17).
+    ReadMarks,
+    /// Analysis of the whole program before the walk (7.0).
+    Static,
+}
+
+/// How a pointer's offset is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PointerOffset {
+    /// A fixed part beside the variable part (up to 7.0).
+    Split,
+    /// All of it in the variable part (7.1).
+    Folded,
+}
+
+/// Which scalars are known to be equal, or to differ by a constant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ScalarLinks {
+    /// Copies by 64-bit moves; ids are not compared when states are (up to 6.2).
+    Copies,
+    /// Also narrow copies, spills and sums with a constant; ids are compared (6.4, 6.11).
+    CopiesAndSums,
+    /// Also differences, 32-bit sums and negative distances (7.0).
+    CopiesAndDifferences,
+}
+
+/// What becomes of a pointer's id once it is known not to be NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CheckedPointerId {
+    /// It is dropped (up to 7.0).
+    Dropped,
+    /// It stays (7.1).
+    Kept,
+}
+
+/// How spilled and filled scalars are tracked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ScalarSpills {
+    /// Only bounded non-zero scalars keep their range; a store through another pointer than R10 needs it precise (6.1).
+    BoundedOnly,
+    /// Every scalar (6.8).
+    All,
+}
+
+/// What is asked of a callback's return value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReturnCheck {
+    /// The known bits lie within those of the range (up to 6.7).
+    KnownBits,
+    /// The signed 64-bit range lies within (6.8).
+    SignedRange,
+}
+
+/// What a count in R1 of `bpf_loop` must be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LoopCount {
+    /// Not looked at (up to 6.6).
+    Ignored,
+    /// Made precise; anything but a scalar contradicts the verifier (6.7).
+    Precise,
+}
+
+/// A function reference to main.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MainAsCallback {
+    /// Taken, and refused for its depth when it is called (6.12, 6.18).
+    Allowed,
+    /// Refused where it is loaded (7.3, and 6.1.192 by backport).
+    Refused,
+}
+
+/// When global subprograms are verified.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum GlobalSubprogs {
+    /// All of them, before main (up to 6.7).
+    AllFirst,
+    /// Those that were called, after main (6.8).
+    CalledAfterMain,
+}
+
+/// How much stack a frame costs in a chain of calls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StackRounding {
+    /// A multiple of 32 bytes, at least 32 (up to 6.7).
+    To32,
+    /// A multiple of 16 bytes, at least none: programs are JITed (6.8).
+    To16,
+}
+
+/// Whether programs of the tracing types get a stack for each subprogram of 64 bytes and more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PrivateStack {
+    /// All frames share 512 bytes (up to 6.12).
+    No,
+    /// Kprobe, tracepoint, perf event and raw tracepoint programs without tail calls (6.13, x86-64).
+    ForTracing,
+}
+
+/// A tail call or legacy packet load in a callback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LeavesCallback {
+    /// Allowed (up to 6.18).
+    Allowed,
+    /// Refused (7.3).
+    Refused,
+}
+
+/// What a tail call in a subprogram means for the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TailCallPaths {
+    /// Only the path on which it fails goes on (up to 6.17).
+    Falls,
+    /// The path on which it succeeds returns to the caller as well (6.18).
+    FallsAndReturns,
+}
+
+/// Whether loops keep the precision that later iterations ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LoopPrecision {
+    /// A state that was reached in a loop keeps what it has (up to 6.16; for callbacks up to 6.18).
+    Ignored,
+    /// Precision is passed round the loop until nothing changes (6.17, 6.19).
+    Propagated,
+}
+
+/// A NULL that is passed where a pointer may be NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NullArgument {
+    /// Its scalar is not made precise (up to 7.2).
+    Imprecise,
+    /// It is (7.3).
+    Precise,
+}
+
+/// Comparisons that tell NULL from non-NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NullCompare {
+    /// With the immediate 0 (up to 6.1).
+    Immediate,
+    /// Also with a register known to be 0, and with a pointer known not to be NULL (6.3).
+    AnyKnown,
+}
+
+/// An immediate stored to the context.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StoreToCtx {
+    /// Refused by its opcode (up to 6.5).
+    RegisterOnly,
+    /// Checked like a register (6.6).
+    Any,
+}
+
+/// References held while a callback runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReferenceScope {
+    /// Each frame has its own list; a callback must release what it acquires and may not touch the caller's (up to 6.12).
+    PerFrame,
+    /// One list for the path (6.13).
+    PerPath,
+}
+
+/// How long a path may be before a checkpoint is forced.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ForcedCheckpoints {
+    /// Never (up to 6.6).
+    No,
+    /// At marked instructions, and after 40 entries of jump history (6.7, 6.12).
+    Yes,
+}
+
+/// Rules of the walk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WalkRules {
+    /// How many frames a chain of calls may have: 8, since 7.0 16.
+    #[doc(alias = "MAX_CALL_FRAMES")]
+    pub frames_max: usize,
+    /// How a callback is walked.
+    pub callback_walk: CallbackWalk,
+    /// How far precision is followed.
+    pub backtracking: Backtracking,
+    /// What a callback's exit does to wanted arguments.
+    pub callback_exit: CallbackExit,
+    /// Where liveness comes from.
+    pub liveness: LivenessModel,
+    /// How a pointer's offset is kept.
+    pub pointer_offset: PointerOffset,
+    /// Which scalars are linked.
+    pub scalar_links: ScalarLinks,
+    /// Ids of pointers that passed a NULL check.
+    pub checked_pointer_id: CheckedPointerId,
+    /// How scalars are spilled.
+    pub scalar_spills: ScalarSpills,
+    /// What a callback must return.
+    pub return_check: ReturnCheck,
+    /// What the count of a loop must be.
+    pub loop_count: LoopCount,
+    /// Whether main may be a callback.
+    pub main_as_callback: MainAsCallback,
+    /// When global subprograms are verified.
+    pub global_subprogs: GlobalSubprogs,
+    /// What a frame costs.
+    pub stack_rounding: StackRounding,
+    /// Who has a private stack.
+    pub private_stack: PrivateStack,
+    /// Whether a callback may end the program.
+    pub leaves_callback: LeavesCallback,
+    /// Paths after a tail call.
+    pub tail_call_paths: TailCallPaths,
+    /// Precision in loops.
+    pub loop_precision: LoopPrecision,
+    /// Precision of NULL arguments.
+    pub null_argument: NullArgument,
+    /// Comparisons with NULL.
+    pub null_compare: NullCompare,
+    /// Stores to the context.
+    pub store_to_ctx: StoreToCtx,
+    /// References and frames.
+    pub reference_scope: ReferenceScope,
+    /// Forced checkpoints.
+    pub forced_checkpoints: ForcedCheckpoints,
+    /// How a program with too many pending branches fails: `EFAULT` (14), since 6.17 `E2BIG` (7).
+    pub pending_errno: i32,
+    /// How many CPUs the machine may have, which bounds `get_smp_processor_id`: that of the measured guests.
+    pub cpus: u32,
+}
+
+impl WalkRules {
+    /// True when a refused stack access is reported with the pointer's whole offset (7.1) and not its fixed part alone.
+    pub fn stack_message_has_whole_offset(&self) -> bool {
+        self.pointer_offset == PointerOffset::Folded
+    }
+
+    /// Linux 6.1.192.
+    pub const V6_1: WalkRules = WalkRules {
+        frames_max: 8,
+        callback_walk: CallbackWalk::Once,
+        backtracking: Backtracking::SingleFrame,
+        callback_exit: CallbackExit::ForgetArguments,
+        liveness: LivenessModel::ReadMarks,
+        pointer_offset: PointerOffset::Split,
+        scalar_links: ScalarLinks::Copies,
+        checked_pointer_id: CheckedPointerId::Dropped,
+        scalar_spills: ScalarSpills::BoundedOnly,
+        return_check: ReturnCheck::KnownBits,
+        loop_count: LoopCount::Ignored,
+        main_as_callback: MainAsCallback::Refused,
+        global_subprogs: GlobalSubprogs::AllFirst,
+        stack_rounding: StackRounding::To32,
+        private_stack: PrivateStack::No,
+        leaves_callback: LeavesCallback::Allowed,
+        tail_call_paths: TailCallPaths::Falls,
+        loop_precision: LoopPrecision::Ignored,
+        null_argument: NullArgument::Imprecise,
+        null_compare: NullCompare::Immediate,
+        store_to_ctx: StoreToCtx::RegisterOnly,
+        reference_scope: ReferenceScope::PerFrame,
+        forced_checkpoints: ForcedCheckpoints::No,
+        pending_errno: 14,
+        cpus: 1,
+    };
+
+    /// Linux 6.12.95.
+    pub const V6_12: WalkRules = WalkRules {
+        callback_walk: CallbackWalk::UnknownCount,
+        backtracking: Backtracking::AllFrames,
+        scalar_links: ScalarLinks::CopiesAndSums,
+        scalar_spills: ScalarSpills::All,
+        return_check: ReturnCheck::SignedRange,
+        loop_count: LoopCount::Precise,
+        main_as_callback: MainAsCallback::Allowed,
+        global_subprogs: GlobalSubprogs::CalledAfterMain,
+        stack_rounding: StackRounding::To16,
+        null_compare: NullCompare::AnyKnown,
+        store_to_ctx: StoreToCtx::Any,
+        forced_checkpoints: ForcedCheckpoints::Yes,
+        ..WalkRules::V6_1
+    };
+
+    /// Linux 6.18.15.
+    pub const V6_18: WalkRules = WalkRules {
+        private_stack: PrivateStack::ForTracing,
+        tail_call_paths: TailCallPaths::FallsAndReturns,
+        reference_scope: ReferenceScope::PerPath,
+        liveness: LivenessModel::Static,
+        pending_errno: 7,
+        ..WalkRules::V6_12
+    };
+
+    /// Linux 7.3.4.
+    pub const V7_3: WalkRules = WalkRules {
+        frames_max: 16,
+        callback_exit: CallbackExit::KeepArguments,
+        pointer_offset: PointerOffset::Folded,
+        scalar_links: ScalarLinks::CopiesAndDifferences,
+        checked_pointer_id: CheckedPointerId::Kept,
+        main_as_callback: MainAsCallback::Refused,
+        leaves_callback: LeavesCallback::Refused,
+        loop_precision: LoopPrecision::Propagated,
+        null_argument: NullArgument::Precise,
+        ..WalkRules::V6_18
+    };
+}

@@ -1,0 +1,306 @@
+//! One program through everything: verify, rewrite, run both forms, compare.
+
+use super::finding::{Class, Finding, Vacuous};
+use crate::exec::{
+    Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Place, Site, SiteKind, TrapKind, UninitStackRead,
+    first_difference,
+};
+use crate::isa::InsnIdx;
+use crate::kernel::Rules;
+use crate::program::{Input, Program, SubprogIdx};
+use crate::rewrite::{self, Rewritten};
+use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
+
+/// How a program is examined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Bounds of each run. Its detail is that of the first attempt; a difference is looked at again in full.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() } }
+    }
+}
+
+/// What became of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Accepted and rewritten.
+    Accepted {
+        /// What the verifier learnt.
+        facts: Box<Facts>,
+        /// The rewritten program.
+        rewritten: Box<Rewritten>,
+    },
+    /// Refused, by the verifier or by the rewrite.
+    Rejected(Rejection),
+    /// Not modelled.
+    Unsupported(verifier::Unsupported),
+}
+
+/// Both forms on one input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunPair {
+    /// With the helper call.
+    pub original: Outcome,
+    /// With loops inlined.
+    pub rewritten: Outcome,
+}
+
+/// Everything that was found out about a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// What became of it.
+    pub status: Status,
+    /// The runs, by input; empty when it was not run.
+    pub runs: Vec<RunPair>,
+    /// What does not hold.
+    pub findings: Vec<Finding>,
+    /// Inputs on which both forms were compared.
+    pub compared: usize,
+    /// Why inputs, or the whole program, were not compared.
+    pub vacuous: Vec<Vacuous>,
+}
+
+/// Examines programs, one after another, with buffers that are kept.
+pub struct Examiner {
+    machine: Machine,
+    options: Options,
+}
+
+impl Examiner {
+    /// An examiner.
+    pub fn new(options: Options) -> Examiner {
+        Examiner { machine: Machine::new(), options }
+    }
+
+    /// Verifies, rewrites and runs a program under the rules of a kernel.
+    pub fn examine(&mut self, program: &Program, rules: &Rules) -> Report {
+        let mut report = Report {
+            status: status(program, rules),
+            runs: Vec::new(),
+            findings: Vec::new(),
+            compared: 0,
+            vacuous: Vec::new(),
+        };
+        match &report.status {
+            Status::Rejected(_) => report.vacuous.push(Vacuous::Rejected),
+            Status::Unsupported(unsupported) => report.vacuous.push(Vacuous::Unsupported(unsupported.what.clone())),
+            Status::Accepted { facts, rewritten } => {
+                let mut pair = Pair { machine: &mut self.machine, options: self.options, program, facts, rewritten };
+                let outcome = pair.compare(rules);
+                (report.runs, report.findings) = (outcome.runs, outcome.findings);
+                (report.compared, report.vacuous) = (outcome.compared, outcome.vacuous);
+            }
+        }
+        report
+    }
+}
+
+/// Verifies and rewrites a program.
+pub(crate) fn status(program: &Program, rules: &Rules) -> Status {
+    match verifier::verify(program, rules) {
+        Verdict::Accepted(facts) => match rewrite::rewrite(program, &facts, rules) {
+            Ok(rewritten) => Status::Accepted { facts: Box::new(facts), rewritten: Box::new(rewritten) },
+            Err(rejection) => {
+                let insns_processed = facts.insns_processed;
+                Status::Rejected(Rejection { insns_processed, ..rejection })
+            }
+        },
+        Verdict::Rejected(rejection) => Status::Rejected(rejection),
+        Verdict::Unsupported(unsupported) => Status::Unsupported(unsupported),
+    }
+}
+
+struct Pair<'a> {
+    machine: &'a mut Machine,
+    options: Options,
+    program: &'a Program,
+    facts: &'a Facts,
+    rewritten: &'a Rewritten,
+}
+
+#[derive(Default)]
+struct Comparisons {
+    runs: Vec<RunPair>,
+    findings: Vec<Finding>,
+    compared: usize,
+    vacuous: Vec<Vacuous>,
+}
+
+impl Pair<'_> {
+    fn compare(&mut self, rules: &Rules) -> Comparisons {
+        let mut out = Comparisons::default();
+        let exec_rules = exec_rules(rules);
+        let images = (
+            original_image(self.program, self.facts, &exec_rules),
+            rewritten_image(self.rewritten, self.facts, &exec_rules),
+        );
+        let (original, rewritten) = match images {
+            (Ok(original), Ok(rewritten)) => (original, rewritten),
+            (Err(unsupported), _) | (_, Err(unsupported)) => {
+                out.vacuous.push(Vacuous::Unsupported(unsupported.what));
+                return out;
+            }
+        };
+        if self.rewritten.inlined.is_empty() {
+            out.vacuous.push(Vacuous::NothingInlined);
+        }
+        if self.program.inputs.is_empty() {
+            out.vacuous.push(Vacuous::NoInputs);
+        }
+        for (n, input) in self.program.inputs.iter().enumerate() {
+            let limits = self.options.limits;
+            let pair = RunPair {
+                original: self.machine.run(&original, input, &limits),
+                rewritten: self.machine.run(&rewritten, input, &limits),
+            };
+            match reason_not_to_compare(&pair) {
+                Some(why) => out.vacuous.push(why),
+                None => {
+                    out.compared += 1;
+                    out.findings.extend(self.judge(n, input, &pair, (&original, &rewritten)));
+                }
+            }
+            out.runs.push(pair);
+        }
+        out
+    }
+
+    fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (form, outcome) in [("helper form", &pair.original), ("inlined form", &pair.rewritten)] {
+            if let End::Trapped(trap) = &outcome.end {
+                findings.push(Finding {
+                    class: class_of(&trap.kind),
+                    signature: format!("{}:{form}:{}", class_of(&trap.kind), trap_name(&trap.kind)),
+                    evidence: format!("{form}, instruction {}: {}", trap.at, trap.kind),
+                    input: Some(n),
+                });
+            }
+        }
+        if first_difference(&pair.original, &pair.rewritten).is_none() {
+            return findings;
+        }
+        // Run again with everything written down, to find the first point where the two part.
+        let limits = Limits { detail: Detail::Full, ..self.options.limits };
+        let original = self.machine.run(images.0, input, &limits);
+        let rewritten = self.machine.run(images.1, input, &limits);
+        if let Some(difference) = first_difference(&original, &rewritten) {
+            findings.push(Finding {
+                class: Class::Equivalence,
+                signature: format!("equivalence:{}", place_name(&difference.place)),
+                evidence: difference.to_string(),
+                input: Some(n),
+            });
+        }
+        findings
+    }
+}
+
+fn reason_not_to_compare(pair: &RunPair) -> Option<Vacuous> {
+    for outcome in [&pair.original, &pair.rewritten] {
+        match &outcome.end {
+            End::Unsupported(what) => return Some(Vacuous::Unsupported(what.to_string())),
+            End::OutOfFuel => return Some(Vacuous::OutOfFuel),
+            End::Returned(_) | End::Trapped(_) => {}
+        }
+    }
+    None
+}
+
+fn class_of(kind: &TrapKind) -> Class {
+    let about_stack = matches!(kind, TrapKind::StackOverrun { .. } | TrapKind::SpillTouched { .. });
+    if about_stack { Class::Stack } else { Class::Safety }
+}
+
+/// A trap without places and values, for signatures.
+fn trap_name(kind: &TrapKind) -> String {
+    match kind {
+        TrapKind::UninitRegister(_) => "uninitialised register".to_owned(),
+        TrapKind::UninitStack { .. } => "uninitialised stack".to_owned(),
+        TrapKind::NullPointer(_) => "null pointer".to_owned(),
+        TrapKind::WildPointer(_) => "wild pointer".to_owned(),
+        TrapKind::DeadFrame(_) => "dead frame".to_owned(),
+        TrapKind::OutOfBounds { region, .. } => format!("out of bounds of {region}"),
+        TrapKind::ReadOnly { region, .. } => format!("write to read-only {region}"),
+        TrapKind::StackOverrun { .. } => "stack overrun".to_owned(),
+        TrapKind::SpillTouched { .. } => "spill slot touched".to_owned(),
+        TrapKind::TooManyFrames => "too many frames".to_owned(),
+        TrapKind::BadArgument { helper, .. } => format!("bad argument of helper {helper}"),
+        TrapKind::FramePointerWritten => "frame pointer written".to_owned(),
+        TrapKind::LeftProgram => "left the program".to_owned(),
+    }
+}
+
+/// A place without its index, for signatures.
+fn place_name(place: &Place) -> &'static str {
+    match place {
+        Place::End => "end",
+        Place::R0 => "r0",
+        Place::Ctx(_) => "ctx",
+        Place::Packet(_) => "packet",
+        Place::Map { .. } => "map",
+        Place::Trace(_) => "trace",
+    }
+}
+
+/// What the executor needs to know of the kernel.
+pub(crate) fn exec_rules(rules: &Rules) -> ExecRules {
+    ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: rules.walk.frames_max as u8 }
+}
+
+/// The program as it was given, with helper calls.
+pub(crate) fn original_image(
+    program: &Program,
+    facts: &Facts,
+    rules: &ExecRules,
+) -> Result<Image, crate::exec::Unsupported> {
+    let live = facts.loops.iter().filter(|site| site.state != SiteState::NeverReached);
+    let sites: Vec<Site> = live.map(|site| Site { id: site.insn.0, at: site.insn, kind: SiteKind::Helper }).collect();
+    let form = Form {
+        program,
+        layout: &facts.layout,
+        stack_depth: &facts.stack_depth,
+        own_depth: &facts.stack_depth,
+        subprogs: &[],
+        sites: &sites,
+    };
+    Image::new(&form, rules)
+}
+
+/// The rewritten program.
+pub(crate) fn rewritten_image(
+    rewritten: &Rewritten,
+    facts: &Facts,
+    rules: &ExecRules,
+) -> Result<Image, crate::exec::Unsupported> {
+    let subprogs: Vec<SubprogIdx> =
+        rewritten.layout.starts().iter().map(|start| origin(rewritten, facts, *start)).collect();
+    let own_depth: Vec<u16> =
+        subprogs.iter().map(|s| facts.stack_depth.get(s.at()).copied().unwrap_or_default()).collect();
+    let inlined = rewritten.inlined.iter().map(|site| Site {
+        id: site.site.0,
+        at: site.start,
+        kind: SiteKind::Inlined { spill_base: site.spill_base },
+    });
+    let kept = rewritten.kept.iter().map(|(id, at)| Site { id: id.0, at: *at, kind: SiteKind::Helper });
+    let mut sites: Vec<Site> = inlined.chain(kept).collect();
+    sites.sort_by_key(|site| site.at);
+    let form = Form {
+        program: &rewritten.program,
+        layout: &rewritten.layout,
+        stack_depth: &rewritten.stack_depth,
+        own_depth: &own_depth,
+        subprogs: &subprogs,
+        sites: &sites,
+    };
+    Image::new(&form, rules)
+}
+
+/// The original subprogram that an instruction of the rewritten program came from.
+fn origin(rewritten: &Rewritten, facts: &Facts, at: InsnIdx) -> SubprogIdx {
+    facts.layout.containing(rewritten.origin.get(at.at()).copied().unwrap_or_default())
+}

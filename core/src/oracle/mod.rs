@@ -1,0 +1,14 @@
+//! What must hold of a program, and what it means when it does not.
+//!
+//! Verifies and rewrites a program, runs both forms on each input, and compares. The properties: `equivalence` (the inlined and the
+//! helper-call form agree in everything that can be seen), `stack` (both stay within the stack that was verified, and the
+//! slots of inlined loops are touched by nothing else), `safety` (an accepted program does not trap otherwise), `rewrite`
+//! (the rewritten program is one).
+//!
+//! Left out: real kernels; the room `guest` has them. Invariant: the same program, rules and inputs give the same report.
+
+mod examine;
+mod finding;
+
+pub use examine::{Examiner, Options, Report, RunPair, Status};
+pub use finding::{Class, Finding, Vacuous};

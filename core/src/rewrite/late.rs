@@ -1,0 +1,341 @@
+//! The passes that come after the removal of nops, for a comparison with a kernel's dump. The program that our executor
+//! runs never goes through them.
+//!
+//! Stands for `convert_ctx_accesses` and `do_misc_fixups` (6.1 … 7.3) on x86-64 with JIT, `CAP_PERFMON` and no
+//! mitigations: guards around divisions, array and hash lookups, `get_smp_processor_id`, `jiffies64`, `may_goto`, and
+//! access to the context of sockets and XDP. Fields whose value belongs to one build of a kernel, or to one boot, are
+//! marked as [`Wild`].
+//!
+//! Left out, and answered by name where it matters ([`LateError::NotModelled`]): the other inlined helpers, lookups in the
+//! other map types, rarer context fields, the prologue of classifiers that write packets, kfuncs, LD_ABS, probed loads,
+//! arenas, speculation barriers.
+
+use super::provenance::{Kind, Provenance, provenance};
+use super::result::Rewritten;
+use super::text::Text;
+use crate::isa::{Insn, InsnIdx, opcode};
+use crate::kernel::{MapType, MayGotoForm, Rules, SmpProcessorId};
+use crate::program::{Layout, Program, SubprogIdx};
+
+/// A field of a late instruction that cannot be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Wild {
+    /// Every field counts.
+    Nothing,
+    /// `off` is a place in an object of the kernel.
+    Off,
+    /// `imm` is an address or a place in an object of the kernel.
+    Imm,
+}
+
+/// A program as a kernel's dump shows it, as far as that can be known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Late {
+    /// Instructions; calls and function references as in a program, not as in a dump.
+    pub insns: Vec<Insn>,
+    /// For each instruction, what cannot be compared.
+    pub wild: Vec<Wild>,
+    /// For each instruction, the one of the rewritten program that it came from.
+    pub origin: Vec<InsnIdx>,
+    /// Its subprograms.
+    pub layout: Layout,
+}
+
+/// Why there is no late program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LateError {
+    /// A jump of 16 bits would have to reach too far across this instruction of the rewritten program; kernels refuse
+    /// the program.
+    JumpTooLong(InsnIdx),
+    /// Something is not modelled.
+    NotModelled {
+        /// The instruction of the rewritten program.
+        at: InsnIdx,
+        /// What, by name.
+        what: String,
+    },
+}
+
+/// Applies the late passes to a copy.
+///
+/// Kernel: `do_misc_fixups` (6.1 … 7.3).
+#[doc(alias = "do_misc_fixups")]
+pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateError> {
+    let program = &rewritten.program;
+    let text = Text::resume(&program.insns, &rewritten.layout, &rewritten.stack_depth);
+    let provenance = provenance(program, &rewritten.layout);
+    let mut pass = Pass { text, wild: Vec::new(), program, rules, provenance, may_goto: Vec::new() };
+    for n in 0..program.insns.len() as u32 {
+        pass.instruction(InsnIdx(n))?;
+    }
+    pass.start_may_goto()?;
+    Ok(Late {
+        insns: pass.text.insns().to_vec(),
+        origin: pass.text.origin().to_vec(),
+        layout: pass.text.layout(),
+        wild: pass.wild,
+    })
+}
+
+type Patch = Vec<(Insn, Wild)>;
+
+const FP: u8 = 10;
+
+struct Pass<'a> {
+    text: Text,
+    /// One for each instruction of the text that is final.
+    wild: Vec<Wild>,
+    program: &'a Program,
+    rules: &'a Rules,
+    provenance: Provenance,
+    /// Subprograms with a `may_goto`.
+    may_goto: Vec<SubprogIdx>,
+}
+
+impl Pass<'_> {
+    fn instruction(&mut self, at: InsnIdx) -> Result<(), LateError> {
+        let place = self.wild.len();
+        let Some(insn) = self.text.insn(place) else {
+            return Ok(());
+        };
+        match self.patch(at, insn)? {
+            Some(patch) => {
+                let insns: Vec<Insn> = patch.iter().map(|(i, _)| *i).collect();
+                self.text.replace(place, &insns).map_err(|_| LateError::JumpTooLong(at))?;
+                self.wild.extend(patch.iter().map(|(_, wild)| *wild));
+            }
+            None => self.wild.push(Wild::Nothing),
+        }
+        Ok(())
+    }
+
+    /// What an instruction becomes, if it does not stay.
+    fn patch(&mut self, at: InsnIdx, insn: Insn) -> Result<Option<Patch>, LateError> {
+        if self.provenance.ctx_accesses.contains(&at) {
+            return super::ctx::access(self.program.prog_type, insn)
+                .map_err(|what| LateError::NotModelled { at, what });
+        }
+        match insn.code {
+            0x34 | 0x37 | 0x94 | 0x97 => Ok(exact(signed_division_by_minus_one(insn))),
+            0x3c | 0x3f | 0x9c | 0x9f => Ok(exact(Some(guarded_division(insn, self.rules.rewrite.scratch_reg)))),
+            opcode::MAY_GOTO => Ok(self.may_goto(insn)),
+            opcode::CALL if insn.src() == 0 => self.helper(at, insn),
+            _ => Ok(None),
+        }
+    }
+
+    fn helper(&self, at: InsnIdx, insn: Insn) -> Result<Option<Patch>, LateError> {
+        let not_modelled = |what: String| Err(LateError::NotModelled { at, what });
+        match insn.imm {
+            1 => match self.lookup(at) {
+                Ok(patch) => Ok(Some(patch)),
+                Err(what) => not_modelled(what),
+            },
+            8 => Ok(self.smp_processor_id()),
+            118 => Ok(Some(vec![
+                (Insn::new(opcode::LD_IMM64, 0, 0, 0, 0), Wild::Imm),
+                (Insn::default(), Wild::Imm),
+                (Insn::new(0x79, 0, 0, 0, 0), Wild::Nothing),
+            ])),
+            n @ (35 | 107 | 145 | 156 | 158 | 170 | 173 | 176 | 183 | 184 | 185 | 194 | 210) => {
+                not_modelled(format!("inlining of helper {n}"))
+            }
+            // The address of what a helper is in this kernel, where it was not measured.
+            n if !self.rules.rewrite.helper_imms.0.iter().any(|(_, number)| *number == n) => {
+                Ok(Some(vec![(insn, Wild::Imm)]))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn smp_processor_id(&self) -> Option<Patch> {
+        let mov = match self.rules.rewrite.smp_processor_id {
+            SmpProcessorId::Call => return None,
+            SmpProcessorId::PerCpuLoad32 => 0xb4,
+            SmpProcessorId::PerCpuLoad64 => 0xb7,
+        };
+        Some(vec![
+            (Insn::new(mov, 0, 0, 0, 0), Wild::Imm),
+            (Insn::new(0xbf, 0, 0, -1, 0), Wild::Nothing),
+            (Insn::new(0x61, 0, 0, 0, 0), Wild::Nothing),
+        ])
+    }
+
+    /// Kernel: `array_map_gen_lookup`, `htab_map_gen_lookup`, `htab_lru_map_gen_lookup` (6.1 … 7.3).
+    #[doc(alias = "array_map_gen_lookup")]
+    fn lookup(&self, at: InsnIdx) -> Result<Patch, String> {
+        let kind = self.provenance.first_args.get(&at).copied().unwrap_or_default();
+        let plain_call = (Insn::new(opcode::CALL, 0, 0, 0, 0), Wild::Imm);
+        let map = match kind {
+            Kind::Map(n) => self.program.maps.get(usize::from(n)),
+            // With several maps the helper decides when it runs.
+            _ => return Ok(vec![plain_call]),
+        };
+        let map = map.ok_or_else(|| "lookup in a map that is not there".to_owned())?;
+        let exact = |insn| (insn, Wild::Nothing);
+        // The value of a hash element lies behind the element's head and its key.
+        let to_value = (Insn::new(0x07, 0, 0, 0, 0), Wild::Imm);
+        match map.map_type {
+            MapType::Array => {
+                let size = map.value_size.checked_next_multiple_of(8).unwrap_or(u32::MAX);
+                let scale = if size.is_power_of_two() {
+                    Insn::new(0x67, 0, 0, 0, size.trailing_zeros() as i32)
+                } else {
+                    Insn::new(0x27, 0, 0, 0, size as i32)
+                };
+                Ok([
+                    Insn::new(0x07, 1, 0, 0, self.rules.rewrite.array_value_offset),
+                    Insn::new(0x61, 0, 2, 0, 0),
+                    Insn::new(0x35, 0, 0, 3, map.max_entries as i32),
+                    scale,
+                    Insn::new(0x0f, 0, 1, 0, 0),
+                    Insn::new(opcode::JA, 0, 0, 1, 0),
+                    Insn::new(0xb7, 0, 0, 0, 0),
+                ]
+                .map(exact)
+                .to_vec())
+            }
+            MapType::Hash => Ok(vec![plain_call, exact(Insn::new(0x15, 0, 0, 1, 0)), to_value]),
+            MapType::LruHash => Ok(vec![
+                plain_call,
+                exact(Insn::new(0x15, 0, 0, 4, 0)),
+                (Insn::new(0x71, 1, 0, 0, 0), Wild::Off),
+                exact(Insn::new(0x55, 1, 0, 1, 0)),
+                (Insn::new(0x72, 0, 0, 0, 1), Wild::Off),
+                to_value,
+            ]),
+            MapType::PercpuArray | MapType::PercpuHash | MapType::LruPercpuHash => {
+                Err(format!("inlining of a lookup in a {} map", map.map_type))
+            }
+            MapType::ArrayOfMaps | MapType::HashOfMaps | MapType::Xskmap => {
+                Err(format!("inlining of a lookup in a {} map", map.map_type))
+            }
+            _ => Ok(vec![plain_call]),
+        }
+    }
+
+    /// A `may_goto` counts down in a slot below everything else in the frame.
+    fn may_goto(&mut self, insn: Insn) -> Option<Patch> {
+        let layout = self.text.layout();
+        let subprog = layout.containing(InsnIdx(self.wild.len() as u32));
+        let depth = self.text.subprog(subprog).map_or(0, |s| s.depth);
+        let extra = match self.rules.rewrite.may_goto {
+            MayGotoForm::Unknown => return None,
+            MayGotoForm::Counted => 8,
+            MayGotoForm::Timed => 16,
+        };
+        if self.may_goto.last() != Some(&subprog) {
+            self.may_goto.push(subprog);
+        }
+        let scratch = self.rules.rewrite.scratch_reg;
+        let slot = (-i32::from(depth) - extra) as i16;
+        let steps = if extra == 8 { 2 } else { 5 };
+        let exit = if insn.off >= 0 { insn.off.wrapping_add(steps) } else { insn.off.wrapping_sub(1) };
+        let load = Insn::new(0x79, scratch, FP, slot, 0);
+        let leave = Insn::new(0x15, scratch, 0, exit, 0);
+        let count = Insn::new(0x17, scratch, 0, 0, 1);
+        let store = Insn::new(0x7b, FP, scratch, slot, 0);
+        let wild = |insns: &[Insn]| insns.iter().map(|i| (*i, Wild::Nothing)).collect::<Patch>();
+        if extra == 8 {
+            return Some(wild(&[load, leave, count, store]));
+        }
+        let again = Insn::new(0x55, scratch, 0, 2, 0);
+        let argument = Insn::new(0xb7, scratch, 0, 0, i32::from(slot));
+        let mut patch = wild(&[load, leave, count, again, argument]);
+        patch.push((Insn::new(opcode::CALL, 0, 0, 0, 0), Wild::Imm));
+        patch.push((store, Wild::Nothing));
+        Some(patch)
+    }
+
+    /// The counter starts at the entry of a subprogram; jumps to the entry go behind that.
+    ///
+    /// The kernel moves the first instruction as it is: a call or function reference there that points backwards then
+    /// misses its target, and the program is refused.
+    fn start_may_goto(&mut self) -> Result<(), LateError> {
+        for subprog in std::mem::take(&mut self.may_goto) {
+            let Some((start, depth)) = self.text.subprog(subprog).map(|s| (s.start as usize, s.depth)) else {
+                continue;
+            };
+            let store = |below: i32, imm| Insn::new(0x7a, FP, 0, (-i32::from(depth) - below) as i16, imm);
+            let mut patch = match self.rules.rewrite.may_goto {
+                MayGotoForm::Timed => vec![store(16, 0xffff), store(8, 0)],
+                _ => vec![store(8, crate::kernel::limits::LOOPS_MAX as i32)],
+            };
+            let slots = patch.len();
+            let Some(first) = self.text.insn(start) else {
+                continue;
+            };
+            patch.push(first);
+            let at = self.text.origin().get(start).copied().unwrap_or_default();
+            self.text.replace(start, &patch).map_err(|_| LateError::JumpTooLong(at))?;
+            self.text.redirect_jumps(start, slots);
+            self.wild.splice(start..start, std::iter::repeat_n(Wild::Nothing, slots));
+        }
+        Ok(())
+    }
+}
+
+fn exact(insns: Option<Vec<Insn>>) -> Option<Patch> {
+    Some(insns?.into_iter().map(|i| (i, Wild::Nothing)).collect())
+}
+
+const CLASS_64: u8 = 7;
+const SIGNED: i16 = 1;
+
+/// Division by the constant -1 is negation, and its remainder is 0.
+fn signed_division_by_minus_one(insn: Insn) -> Option<Vec<Insn>> {
+    if insn.off != SIGNED || insn.imm != -1 {
+        return None;
+    }
+    let class = insn.code & 7;
+    let division = insn.code >> 4 == 3;
+    Some(vec![if division {
+        Insn::new(0x80 | class, insn.dst(), 0, 0, 0)
+    } else {
+        Insn::new(0xb4, insn.dst(), 0, 0, 0)
+    }])
+}
+
+/// A division by a register never meets 0, and a signed one never meets -1.
+fn guarded_division(insn: Insn, scratch: u8) -> Vec<Insn> {
+    let wide = insn.code & 7 == CLASS_64;
+    let (class, jump) = if wide { (CLASS_64, 5) } else { (4, 6) };
+    let (dst, src) = (insn.dst(), insn.src());
+    let division = insn.code >> 4 == 3;
+    let skip = |n| Insn::new(opcode::JA, 0, 0, n, 0);
+    let clear_upper_half = Insn::new(0xbc, dst, dst, 0, 0);
+    // After one was added to the divisor, 0 and 1 mean -1 and 0.
+    let shifted = [Insn::new(0xbf, scratch, src, 0, 0), Insn::new(class, scratch, 0, 0, 1)];
+    let mut patch = Vec::with_capacity(9);
+    match (division, insn.off == SIGNED) {
+        (true, true) => {
+            patch.extend(shifted);
+            patch.extend([
+                Insn::new(0x20 | jump, scratch, 0, 4, 1),
+                Insn::new(0x10 | jump, scratch, 0, 1, 0),
+                Insn::new(0xb0 | class, dst, 0, 0, 0),
+                Insn::new(0x80 | class, dst, 0, 0, 0),
+                skip(1),
+                insn,
+            ]);
+        }
+        (false, true) => {
+            patch.extend(shifted);
+            patch.extend([
+                Insn::new(0x20 | jump, scratch, 0, 3, 1),
+                Insn::new(0x10 | jump, scratch, 0, if wide { 3 } else { 4 }, 1),
+                Insn::new(0xb4, dst, 0, 0, 0),
+                skip(1),
+                insn,
+            ]);
+        }
+        (true, false) => {
+            patch.extend([Insn::new(0x50 | jump, src, 0, 2, 0), Insn::new(0xac, dst, dst, 0, 0), skip(1), insn])
+        }
+        (false, false) => patch.extend([Insn::new(0x10 | jump, src, 0, if wide { 1 } else { 2 }, 0), insn]),
+    }
+    if !division && !wide {
+        patch.extend([skip(1), clear_upper_half]);
+    }
+    patch
+}

@@ -1,0 +1,114 @@
+//! The verifier's entry: all its parts in the kernel's order, and the facts that are left when they agree.
+
+use super::depth;
+use super::structure::{self, Refusal, Structure};
+use super::tables::analyse_liveness;
+use super::verdict::{Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
+use super::walker::{Check, Stop, Walker};
+use crate::btf::Linkage;
+use crate::isa::{InsnIdx, Op};
+use crate::kernel::limits::HELPER_LOOP;
+use crate::kernel::{GlobalSubprogs, LivenessModel, Rules};
+use crate::program::{Program, SubprogIdx};
+
+/// Verifies a program under the rules of a kernel.
+///
+/// Kernel: `bpf_check` (6.1 … 7.3), up to the rewrites.
+#[doc(alias = "bpf_check")]
+pub fn verify(program: &Program, rules: &Rules) -> Verdict {
+    let structure = match structure::check(program, rules) {
+        Ok(structure) => structure,
+        Err(Refusal::Rejected(rejection)) => return Verdict::Rejected(rejection),
+        Err(Refusal::Unsupported(unsupported)) => return Verdict::Unsupported(unsupported),
+    };
+    let liveness = match rules.walk.liveness {
+        LivenessModel::ReadMarks => None,
+        LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
+            Ok(liveness) => Some(liveness),
+            Err(rejection) => return Verdict::Rejected(rejection),
+        },
+    };
+    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref());
+    match walk_program(&mut walker) {
+        Ok(()) => Verdict::Accepted(facts(&walker)),
+        Err(stop) => refused(&walker, stop),
+    }
+}
+
+fn walk_program(walker: &mut Walker<'_>) -> Check {
+    match walker.rules.walk.global_subprogs {
+        GlobalSubprogs::AllFirst => {
+            for subprog in globals(walker.structure) {
+                walker.walk_function(subprog)?;
+            }
+            walker.walk_function(SubprogIdx::MAIN)?;
+        }
+        GlobalSubprogs::CalledAfterMain => {
+            walker.walk_function(SubprogIdx::MAIN)?;
+            while let Some(subprog) = next_called(walker) {
+                walker.walk_function(subprog)?;
+                walker.subprogs[subprog.at()].verified = true;
+            }
+        }
+    }
+    depth::check(walker.structure, &walker.subprogs, walker.program.prog_type, walker.rules)
+}
+
+fn globals(structure: &Structure) -> Vec<SubprogIdx> {
+    (1..structure.layout.len())
+        .map(|n| SubprogIdx(n as u16))
+        .filter(|s| structure.subprogs[s.at()].linkage == Some(Linkage::Global))
+        .collect()
+}
+
+/// The next global function that was called and not yet verified. The kernel goes over them in rounds, which comes to the
+/// same order within a round.
+fn next_called(walker: &Walker<'_>) -> Option<SubprogIdx> {
+    globals(walker.structure).into_iter().find(|s| {
+        let facts = &walker.subprogs[s.at()];
+        facts.called && !facts.verified
+    })
+}
+
+fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
+    match stop {
+        Stop::Reject { errno, text } => {
+            Verdict::Rejected(Rejection { at: Some(walker.at), errno, text, insns_processed: walker.insns_processed })
+        }
+        Stop::Unsupported(what) => Verdict::Unsupported(Unsupported { at: Some(walker.at), what }),
+    }
+}
+
+fn facts(walker: &Walker<'_>) -> Facts {
+    let structure = walker.structure;
+    let loops = structure
+        .ops
+        .iter()
+        .enumerate()
+        .filter(|(_, op)| matches!(op, Some(Op::CallHelper { id: HELPER_LOOP })))
+        .map(|(n, _)| {
+            let insn = InsnIdx(n as u32);
+            let state = match walker.insns[n].site {
+                None => SiteState::NeverReached,
+                Some(Ok(callback)) => SiteState::Fit(callback),
+                Some(Err(why)) => SiteState::Unfit(why),
+            };
+            LoopSite { insn, subprog: structure.layout.containing(insn), state }
+        })
+        .collect();
+    Facts {
+        layout: structure.layout.clone(),
+        seen: walker.insns.iter().map(|i| i.seen).collect(),
+        loops,
+        stack_depth: walker.subprogs.iter().map(|s| s.depth).collect(),
+        insns_processed: walker.insns_processed,
+        folded: structure
+            .folded
+            .iter()
+            .filter_map(|at| match structure.ops.get(at.at())?.as_ref()? {
+                Op::Jump { off, .. } => Some((*at, i16::try_from(*off).ok()?)),
+                _ => None,
+            })
+            .collect(),
+    }
+}

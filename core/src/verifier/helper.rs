@@ -1,0 +1,565 @@
+//! Calls of helpers: arguments against the prototype, effects, and what comes back.
+//!
+//! Stands for `check_helper_call`, `check_func_arg`, `check_helper_mem_access`, `check_mem_size_reg` (6.1 … 7.3).
+//! Left out: helpers that the tables in [`kernel::helpers`](crate::kernel::helpers) do not describe; they are unsupported by name.
+
+use super::call::CALLER_SAVED;
+use super::memory::{Alignment, Transfer};
+use super::precision::Wanted;
+use super::stack::{Access, By};
+use super::state::{Frame, Kind, Reference, Reg};
+use super::verdict::Errno;
+use super::walker::{Check, Next, Stop, Walker};
+use crate::isa::{Reg as RegNo, Size};
+use crate::kernel::ctx::{self, HelperMemory, PacketAccess};
+use crate::kernel::helpers::{
+    self, Arg, HelperLookup, HelperProto, MemAccess, MemArg, MemSize, RegClass, Ret, RetRange, Traits,
+};
+use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
+use crate::kernel::maps::{self, MapFit};
+use crate::kernel::{
+    CallbackWalk, HELPER_TAIL_CALL, LeavesCallback, LoopCount, MapType, NullArgument, ProgType, ReferenceScope,
+    TailCallPaths,
+};
+use crate::program::SubprogIdx;
+
+/// `BPF_F_SLEEPABLE`.
+const SLEEPABLE: u32 = 1 << 4;
+/// `BPF_F_RDONLY_PROG`.
+const MAP_READ_ONLY: u32 = 1 << 7;
+/// Helper `bpf_map_lookup_elem`.
+const MAP_LOOKUP: i32 = 1;
+/// Helper `bpf_for_each_map_elem`.
+const FOR_EACH_MAP_ELEM: i32 = 164;
+/// Helpers that change a map.
+const MAP_WRITERS: [i32; 4] = [2, 3, 87, 88];
+
+/// What the arguments of a call told.
+///
+/// Kernel: `struct bpf_call_arg_meta` (6.1 … 7.3).
+#[doc(alias = "bpf_call_arg_meta")]
+#[derive(Clone, Copy, Default)]
+struct Call {
+    map: Option<u32>,
+    callback: Option<SubprogIdx>,
+    /// Memory that the helper fills, on the stack at a fixed offset: register and size in bytes.
+    fill: Option<(RegNo, i64)>,
+    size_max: u64,
+    alloc_bytes: Option<u32>,
+    key: Option<u64>,
+    released: Option<RegNo>,
+}
+
+impl Walker<'_> {
+    /// Kernel: `check_helper_call` (6.1 … 7.3).
+    pub fn check_helper_call(&mut self, id: i32) -> Check<Next> {
+        let lookup = helpers::lookup(id, self.program.prog_type, self.rules);
+        let proto = match lookup {
+            HelperLookup::Proto(proto) => proto,
+            HelperLookup::Unmodelled(name) => return Err(Stop::unsupported(format!("helper {name}"))),
+            refused => {
+                let text = refused.refusal(id, self.rules).unwrap_or_default();
+                return Err(Stop::invalid(text));
+            }
+        };
+        if proto.is(Traits::MIGHT_SLEEP) && self.program.prog_flags & SLEEPABLE == 0 {
+            return Err(Stop::invalid(helpers::sleep_refusal(proto, self.rules)));
+        }
+        let mut call = Call::default();
+        for (n, arg) in proto.args.iter().enumerate() {
+            self.check_arg(n, *arg, proto, &mut call)?;
+        }
+        self.record_map(id, &call)?;
+        if let Some((reg, bytes)) = call.fill {
+            for i in 0..bytes {
+                self.check_access(reg, i, Size::B, Transfer::Clobber, Alignment::Machine, false)?;
+            }
+        }
+        if let Some(reg) = call.released {
+            self.release(reg)?;
+        }
+        let caller = self.cur.depth();
+        let next = self.apply(id, &call)?;
+        self.finish_call(caller, proto, &call)?;
+        if let Some(map) = call.map.and_then(|m| self.program.maps.get(m as usize)) {
+            if maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit {
+                return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
+            }
+        }
+        if id == HELPER_TAIL_CALL {
+            return self.after_tail_call();
+        }
+        if proto.is(Traits::CHANGES_PACKET) {
+            self.forget_packet();
+        }
+        Ok(next)
+    }
+
+    /// Kernel: `check_func_arg` (6.1 … 7.3).
+    #[doc(alias = "check_func_arg")]
+    fn check_arg(&mut self, n: usize, arg: Arg, proto: &HelperProto, call: &mut Call) -> Check {
+        let Some(reg) = RegNo::new(n as u8 + 1) else { return Ok(()) };
+        if arg == Arg::Unused {
+            return Ok(());
+        }
+        self.read_reg(reg)?;
+        if arg == Arg::Anything {
+            return Ok(());
+        }
+        let state = *self.reg(reg);
+        if state.kind.is_packet() && !self.helper_may_read_packet(proto) {
+            return Err(Stop::access("helper access to the packet is not allowed"));
+        }
+        if state.is_null() && arg.may_be_null() {
+            if self.rules.walk.null_argument == NullArgument::Precise {
+                self.mark_precise(reg)?;
+            }
+        } else {
+            self.check_type(reg, arg)?;
+            self.check_arg_offset(reg, arg)?;
+        }
+        self.check_arg_meaning(n, reg, arg, proto, call)
+    }
+
+    fn helper_may_read_packet(&self, proto: &HelperProto) -> bool {
+        ctx::packet_access(self.program.prog_type) >= PacketAccess::Read && proto.is(Traits::PACKET_ARGS)
+    }
+
+    /// Kernel: `check_reg_type` (6.1 … 7.3).
+    #[doc(alias = "check_reg_type")]
+    fn check_type(&self, reg: RegNo, arg: Arg) -> Check {
+        let kind = self.reg(reg).kind;
+        let accepted = arg.accepts(self.rules);
+        let class = class_of(kind).filter(|_| !kind.is_nullable() || arg.may_be_null());
+        if accepted.is_empty() || class.is_some_and(|c| accepted.contains(&c)) {
+            return Ok(());
+        }
+        let names: Vec<&str> = accepted.iter().map(|c| c.log_name(self.rules)).collect();
+        Err(Stop::access(format!("R{} type={} expected={}", reg.n(), kind.name(), names.join(", "))))
+    }
+
+    /// Kernel: `check_func_arg_reg_off` (6.1 … 7.3).
+    #[doc(alias = "check_func_arg_reg_off")]
+    fn check_arg_offset(&self, reg: RegNo, arg: Arg) -> Check {
+        let state = self.reg(reg);
+        let moved = state.off != 0 || state.kind.is_pointer() && state.value.as_const() != Some(0);
+        if arg == Arg::RingbufMem && moved {
+            let text =
+                format!("R{} must have zero offset when passed to release func or trusted arg to kfunc", reg.n());
+            return Err(Stop::invalid(text));
+        }
+        match state.kind {
+            Kind::Stack { .. }
+            | Kind::Packet { .. }
+            | Kind::PacketMeta { .. }
+            | Kind::MapKey { .. }
+            | Kind::MapValue { .. }
+            | Kind::Mem { .. }
+            | Kind::Scalar => Ok(()),
+            Kind::Ctx if !matches!(arg, Arg::Ctx | Arg::CtxOrNull) && self.program.prog_type == ProgType::Syscall => {
+                Ok(())
+            }
+            _ => self.check_fixed_offset(reg.n(), state, false),
+        }
+    }
+
+    fn check_arg_meaning(&mut self, n: usize, reg: RegNo, arg: Arg, proto: &HelperProto, call: &mut Call) -> Check {
+        match arg {
+            Arg::ConstMapPtr => {
+                if let Kind::MapPtr { map } = self.reg(reg).kind {
+                    call.map = Some(map);
+                }
+                Ok(())
+            }
+            Arg::MapKey => self.check_key(reg, call),
+            Arg::MapValue(access) => {
+                let map = call.map.ok_or_else(|| Stop::bug("invalid map_ptr to access map->value"))?;
+                let bytes = self.map_size(map, |m| m.value_size);
+                self.check_memory(reg, i64::from(bytes), access, false, Some(call))
+            }
+            Arg::Func => {
+                if let Kind::Func(subprog) = self.reg(reg).kind {
+                    call.callback = Some(subprog);
+                }
+                Ok(())
+            }
+            Arg::Mem(MemArg { access, size: MemSize::Fixed(bytes) | MemSize::FixedAligned(bytes), .. }) => {
+                if self.reg(reg).is_null() {
+                    return self.mark_precise(reg);
+                }
+                self.check_memory(reg, i64::from(bytes), access, true, Some(call))
+            }
+            Arg::Size | Arg::SizeOrZero => {
+                let Some(Arg::Mem(memory)) = n.checked_sub(1).and_then(|m| proto.args.get(m)) else {
+                    return Err(Stop::bug("size without memory"));
+                };
+                self.check_size(reg, memory.access, arg == Arg::SizeOrZero, call)
+            }
+            Arg::AllocSizeOrZero => {
+                let Some(bytes) = self.reg(reg).value.as_const() else {
+                    return Err(match self.rules.walk.callback_walk {
+                        CallbackWalk::Once => Stop::access(format!("R{} is not a known constant'", reg.n())),
+                        CallbackWalk::UnknownCount => Stop::invalid(format!("R{} is not a const", reg.n())),
+                    });
+                };
+                self.mark_precise(reg)?;
+                call.alloc_bytes = Some(bytes as u32);
+                Ok(())
+            }
+            Arg::RingbufMem => {
+                if self.reg(reg).reference == 0 && !self.reg(reg).is_null() {
+                    let text = format!("R{} must be referenced when passed to release function", reg.n());
+                    return Err(Stop::invalid(text));
+                }
+                call.released = Some(reg);
+                Ok(())
+            }
+            Arg::ConstStr => self.check_constant_string(reg),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_key(&mut self, reg: RegNo, call: &mut Call) -> Check {
+        let map = call.map.ok_or_else(|| Stop::bug("invalid map_ptr to access map->key"))?;
+        let bytes = self.map_size(map, |m| m.key_size);
+        self.check_memory(reg, i64::from(bytes), MemAccess::Read, false, None)?;
+        let map_type = self.program.maps.get(map as usize).map_or(MapType::Unspec, |m| m.map_type);
+        if !maps::constant_key_finds(map_type, self.rules) {
+            return Ok(());
+        }
+        let pointer = *self.reg(reg);
+        let (Kind::Stack { frame }, Some(off)) = (pointer.kind, pointer.value.as_const()) else {
+            return Ok(());
+        };
+        let off = i64::from(pointer.off).wrapping_add(off as i64);
+        let frame = usize::from(frame);
+        if let Some((key, holder)) = self.cur.frame(frame).constant_key(off, bytes as usize) {
+            if let Some(cell) = holder {
+                let mut wanted = Wanted::nothing(self.cur.depth());
+                wanted.add(frame, cell);
+                self.mark_wanted(wanted)?;
+            }
+            call.key = Some(key);
+        }
+        Ok(())
+    }
+
+    /// Kernel: `check_mem_size_reg` (6.1 … 7.3).
+    #[doc(alias = "check_mem_size_reg")]
+    fn check_size(&mut self, reg: RegNo, access: MemAccess, zero_size: bool, call: &mut Call) -> Check {
+        let Some(memory) = reg.n().checked_sub(1).and_then(RegNo::new) else { return Ok(()) };
+        let size = self.reg(reg).value;
+        let n = reg.n();
+        call.size_max = size.umax();
+        if size.smin() < 0 {
+            let text = format!("R{n} min value is negative, either use unsigned or 'var &= const'");
+            return Err(Stop::access(text));
+        }
+        let older = self.rules.walk.callback_walk == CallbackWalk::Once;
+        if size.umin() == 0 && older {
+            self.check_memory(memory, 0, access, zero_size, None)?;
+        } else if size.umin() == 0 && !zero_size {
+            let text = format!("R{n} invalid zero-sized read: u64=[{},{}]", size.umin(), size.umax() as i64);
+            return Err(Stop::access(text));
+        }
+        if size.umax() >= VAR_SIZE_MAX {
+            let text = format!("R{n} unbounded memory access, use 'var &= const' or 'if (var < const)'");
+            return Err(Stop::access(text));
+        }
+        let fill = if size.as_const().is_some() { Some(call) } else { None };
+        self.check_memory(memory, size.umax() as i64, access, zero_size, fill)?;
+        self.mark_precise(reg)
+    }
+
+    /// Checks that a helper may read or write `bytes` from a pointer on.
+    ///
+    /// Kernel: `check_helper_mem_access` (6.1 … 7.3).
+    #[doc(alias = "check_helper_mem_access")]
+    fn check_memory(
+        &mut self,
+        reg: RegNo,
+        bytes: i64,
+        access: MemAccess,
+        zero_size: bool,
+        call: Option<&mut Call>,
+    ) -> Check {
+        let state = *self.reg(reg);
+        let off = i64::from(state.off);
+        let writes = matches!(access, MemAccess::Write | MemAccess::Fill);
+        let direction = if writes { Access::Write } else { Access::Read };
+        let size = bytes.clamp(0, i64::from(u32::MAX)) as u32;
+        match state.kind {
+            Kind::Packet { .. } | Kind::PacketMeta { .. } => self.check_packet(reg, off, size, zero_size),
+            Kind::MapKey { .. } if writes => {
+                Err(Stop::access(format!("R{} cannot write into {}", reg.n(), state.kind.name())))
+            }
+            Kind::MapKey { map } => self.check_region(reg, off, size, self.map_size(map, |m| m.key_size), false),
+            Kind::MapValue { map, nullable: false } => {
+                self.check_map_permission(reg, map, off, size, direction)?;
+                self.check_region(reg, off, size, self.map_size(map, |m| m.value_size), zero_size)
+            }
+            Kind::Mem { size: region, nullable: false, .. } => self.check_region(reg, off, size, region, zero_size),
+            Kind::Stack { .. } => self.check_stack_memory(reg, bytes, access, zero_size, call),
+            Kind::Ctx if ctx::helper_memory(self.program.prog_type, self.rules) != HelperMemory::Refused => {
+                let HelperMemory::Region(region) = ctx::helper_memory(self.program.prog_type, self.rules) else {
+                    return Err(Stop::bug("no region"));
+                };
+                self.check_region(reg, off, size, region, zero_size)
+            }
+            _ if zero_size && bytes == 0 && state.is_null() => Ok(()),
+            kind => Err(Stop::access(format!("R{} type={} expected=fp", reg.n(), kind.name()))),
+        }
+    }
+
+    fn check_stack_memory(
+        &mut self,
+        reg: RegNo,
+        bytes: i64,
+        access: MemAccess,
+        zero_size: bool,
+        call: Option<&mut Call>,
+    ) -> Check {
+        if bytes == 0 && !zero_size {
+            return Err(Stop::access("invalid zero-sized read"));
+        }
+        let older = self.rules.walk.callback_walk == CallbackWalk::Once;
+        let writes = older || matches!(access, MemAccess::Write | MemAccess::Fill);
+        let direction = if writes { Access::Write } else { Access::Read };
+        let range = self.stack_range(reg, 0, bytes, By::Helper, direction)?;
+        if let Some(call) = call
+            && range.fixed
+            && access == MemAccess::Fill
+        {
+            call.fill = Some((reg, bytes));
+            return Ok(());
+        }
+        self.check_initialized(reg, range, bytes, By::Helper, direction)
+    }
+
+    /// Kernel: `check_arg_const_str` (6.1 … 7.3).
+    #[doc(alias = "check_arg_const_str")]
+    fn check_constant_string(&self, reg: RegNo) -> Check {
+        let state = self.reg(reg);
+        let Kind::MapValue { map, .. } = state.kind else { return Err(Stop::bug("not a map value")) };
+        let Some(map) = self.program.maps.get(map as usize) else { return Err(Stop::bug("no such map")) };
+        if map.flags & MAP_READ_ONLY == 0 || !map.frozen {
+            return Err(Stop::access(format!("R{} does not point to a readonly map'", reg.n())));
+        }
+        let Some(value) = state.value.as_const() else {
+            return Err(Stop::access(format!("R{} is not a constant address'", reg.n())));
+        };
+        let from = usize::try_from(i64::from(state.off).wrapping_add(value as i64)).unwrap_or(usize::MAX);
+        let text = map.init.first().and_then(|v| v.get(from..)).unwrap_or_default();
+        let padded =
+            from < map.value_size as usize && map.init.first().is_none_or(|v| v.len() < map.value_size as usize);
+        if padded || text.contains(&0) { Ok(()) } else { Err(Stop::invalid("string is not zero-terminated")) }
+    }
+
+    /// Kernel: `record_func_map` (6.1 … 7.3).
+    #[doc(alias = "record_func_map")]
+    fn record_map(&mut self, id: i32, call: &Call) -> Check {
+        let Some(map) = call.map else { return Ok(()) };
+        if MAP_WRITERS.contains(&id) && self.map_size(map, |m| m.flags) & MAP_READ_ONLY != 0 {
+            return Err(Stop::access("write into map forbidden"));
+        }
+        let seen = &mut self.insns[self.at.at()].map;
+        *seen = match *seen {
+            None => Some(Some(map)),
+            Some(Some(before)) if before == map => Some(Some(map)),
+            Some(_) => Some(None),
+        };
+        Ok(())
+    }
+
+    /// Kernel: `release_reference` (6.1 … 7.3).
+    #[doc(alias = "release_reference")]
+    fn release(&mut self, reg: RegNo) -> Check {
+        let reference = self.reg(reg).reference;
+        if reference == 0 {
+            return Ok(());
+        }
+        let depth = self.cur.depth();
+        let frame = match self.rules.walk.reference_scope {
+            ReferenceScope::PerFrame => depth,
+            ReferenceScope::PerPath => 0,
+        };
+        let in_callback = self.cur.top().callback_range.is_some();
+        let per_frame = self.rules.walk.reference_scope == ReferenceScope::PerFrame;
+        let held = self.cur.frame(frame).refs.iter().any(|r| {
+            let foreign = per_frame && in_callback && usize::from(r.frame) != depth;
+            r.id == reference && !foreign
+        });
+        if !held {
+            return Err(Stop::invalid("reference has not been acquired before"));
+        }
+        self.cur.frame_mut(frame).refs.retain(|r| r.id != reference);
+        let unknown = Reg::unknown(self.model());
+        self.cur.for_each_reg(|r| r.reference == reference, |r| r.assign(unknown));
+        Ok(())
+    }
+
+    /// What a helper does beyond its types.
+    fn apply(&mut self, id: i32, call: &Call) -> Check<Next> {
+        match (id, call.callback) {
+            (HELPER_LOOP, Some(callback)) => self.apply_loop(callback),
+            (FOR_EACH_MAP_ELEM, Some(callback)) => self.apply_for_each(callback, call.map),
+            (HELPER_TAIL_CALL, _) => {
+                self.check_references_released()?;
+                Ok(Next::Straight)
+            }
+            (_, Some(_)) => Err(Stop::unsupported(format!("callback of helper {id}"))),
+            _ => Ok(Next::Straight),
+        }
+    }
+
+    fn apply_loop(&mut self, callback: SubprogIdx) -> Check<Next> {
+        self.visit_loop_site(callback)?;
+        if self.rules.walk.loop_count == LoopCount::Precise {
+            self.mark_precise(RegNo::R1)?;
+        }
+        if self.rules.walk.callback_walk == CallbackWalk::UnknownCount
+            && u64::from(self.cur.top().callback_depth) >= self.reg(RegNo::R1).value.umax()
+        {
+            if self.cur.top().callback_depth != 0 {
+                self.cur.top_mut().callback_depth = 0;
+            }
+            return Ok(Next::Straight);
+        }
+        let model = self.model();
+        let entered = self.call_back(callback, |caller, callee| {
+            callee.regs[1] = Reg::unknown(model);
+            callee.regs[2] = caller.regs[3];
+        })?;
+        Ok(entered.map_or(Next::Straight, Next::To))
+    }
+
+    fn apply_for_each(&mut self, callback: SubprogIdx, map: Option<u32>) -> Check<Next> {
+        let map = map.ok_or_else(|| Stop::bug("expected map for helper call"))?;
+        let map_type = self.program.maps.get(map as usize).map(|m| m.map_type);
+        let iterable = matches!(
+            map_type,
+            Some(
+                MapType::Array
+                    | MapType::Hash
+                    | MapType::PercpuArray
+                    | MapType::PercpuHash
+                    | MapType::LruHash
+                    | MapType::LruPercpuHash
+            )
+        );
+        if !iterable {
+            return Err(Stop::Reject {
+                errno: Errno::ENOTSUPP,
+                text: "callback function not allowed for map".to_owned(),
+            });
+        }
+        let model = self.model();
+        let id = self.new_id();
+        let entered = self.call_back(callback, |caller: &Frame, callee| {
+            callee.regs[1] = caller.regs[1];
+            callee.regs[2] = Reg::pointer(model, Kind::MapKey { map });
+            callee.regs[3] = Reg { id, ..Reg::pointer(model, Kind::MapValue { map, nullable: false }) };
+            callee.regs[4] = caller.regs[3];
+        })?;
+        Ok(entered.map_or(Next::Straight, Next::To))
+    }
+
+    /// Clears what a call does not keep and sets R0, in the caller's frame.
+    fn finish_call(&mut self, caller: usize, proto: &HelperProto, call: &Call) -> Check {
+        let (model, by_marks) = (self.model(), self.by_read_marks());
+        let result = self.result(proto, call);
+        let frame = self.cur.frame_mut(caller);
+        for reg in CALLER_SAVED {
+            let reg = &mut frame.regs[reg.at()];
+            reg.assign(Reg::not_init(model));
+            reg.marks.written |= by_marks;
+        }
+        frame.regs[0].assign(result);
+        if caller != self.cur.depth() && by_marks {
+            // The older kernels note the clobbered registers in the callback's frame.
+            let callee = self.cur.top_mut();
+            CALLER_SAVED.iter().for_each(|r| callee.regs[r.at()].marks.written = true);
+        }
+        Ok(())
+    }
+
+    fn result(&mut self, proto: &HelperProto, call: &Call) -> Reg {
+        let model = self.model();
+        let map = call.map.unwrap_or_default();
+        match proto.ret {
+            Ret::Void => Reg::not_init(model),
+            Ret::Integer => {
+                let mut reg = Reg::unknown(model);
+                let (min, max) = match helpers::ret_range(proto.id, self.rules) {
+                    RetRange::Any => return reg,
+                    RetRange::ErrnoToSize => (-helpers::ERRNO_MAX, call.size_max as i64),
+                    RetRange::CpuNumber => (0, i64::from(self.rules.walk.cpus) - 1),
+                    RetRange::ErrnoOrZero => (-helpers::ERRNO_MAX, 0),
+                };
+                reg.value = match helpers::ret_range(proto.id, self.rules) {
+                    RetRange::CpuNumber => reg.value.with_urange(0, max as u32, &self.rules.domain),
+                    _ => reg.value.with_srange(min, max, &self.rules.domain),
+                };
+                reg
+            }
+            Ret::MapValue => Reg::pointer(model, Kind::MapValue { map, nullable: false }),
+            Ret::MapValueOrNull => {
+                let entries = self.map_size(map, |m| m.max_entries);
+                let sure = proto.id == MAP_LOOKUP && call.key.is_some_and(|key| key < u64::from(entries));
+                let mut reg = Reg::pointer(model, Kind::MapValue { map, nullable: !sure });
+                if !sure {
+                    reg.id = self.new_id();
+                }
+                reg
+            }
+            Ret::RingbufMemOrNull => {
+                let size = call.alloc_bytes.unwrap_or_default();
+                let id = self.new_id();
+                let (insn, depth) = (self.at, self.cur.depth());
+                let frame = match self.rules.walk.reference_scope {
+                    ReferenceScope::PerFrame => depth,
+                    ReferenceScope::PerPath => 0,
+                };
+                self.cur.frame_mut(frame).refs.push(Reference { id, insn, frame: depth as u8 });
+                let kind = Kind::Mem { size, nullable: true, ringbuf: true };
+                Reg { id, reference: id, ..Reg::pointer(model, kind) }
+            }
+        }
+    }
+
+    /// A tail call that succeeds leaves the program; one that fails goes on.
+    fn after_tail_call(&mut self) -> Check<Next> {
+        if self.cur.depth() == 0 {
+            return Ok(Next::Straight);
+        }
+        let in_callback = self.cur.top().callback_range.is_some();
+        if in_callback && self.rules.walk.leaves_callback == LeavesCallback::Refused {
+            return Err(Stop::invalid("cannot tail call within callback"));
+        }
+        if self.rules.walk.tail_call_paths == TailCallPaths::Falls {
+            return Ok(Next::Straight);
+        }
+        let next = self.at.next();
+        self.push_branch(next)?;
+        self.forget_packet();
+        self.set_unknown(RegNo::R0);
+        self.return_to_caller()
+    }
+}
+
+fn class_of(kind: Kind) -> Option<RegClass> {
+    Some(match kind {
+        Kind::NotInit | Kind::PacketEnd => return None,
+        Kind::Scalar => RegClass::Scalar,
+        Kind::Ctx => RegClass::Ctx,
+        Kind::MapPtr { .. } => RegClass::MapPtr,
+        Kind::MapValue { .. } => RegClass::MapValue,
+        Kind::MapKey { .. } => RegClass::MapKey,
+        Kind::Stack { .. } => RegClass::Stack,
+        Kind::Packet { .. } => RegClass::Packet,
+        Kind::PacketMeta { .. } => RegClass::PacketMeta,
+        Kind::Func(_) => RegClass::Func,
+        Kind::Mem { ringbuf: false, .. } => RegClass::Mem,
+        Kind::Mem { ringbuf: true, .. } => RegClass::RingbufMem,
+    })
+}

@@ -1,0 +1,647 @@
+//! Which scalars a path relied on: backwards from a use, over the instructions that made the value.
+//!
+//! A checkpoint prunes a later path when that path's scalars lie within its own, but only the scalars that some
+//! continuation relied on need to be compared. Stands for `mark_chain_precision` and `backtrack_insn` (6.1 … 7.3).
+//!
+//! Two generations exist. The older one ([`Backtracking::SingleFrame`]) stays within a frame and marks everything when
+//! it meets a call or an exit; the newer one follows calls, callbacks, spills through any pointer, and linked scalars.
+
+use super::state::{Cell, Kind, State};
+use super::walker::{Checkpoint, Stop};
+use crate::isa::{AluOp, AtomicOp, InsnIdx, Op, Operand, Reg as RegNo};
+use crate::kernel::{
+    ASYNC_CALLBACK_HELPERS, Backtracking, CallbackExit, HELPER_TAIL_CALL, Rules, SYNC_CALLBACK_HELPERS,
+};
+use smallvec::SmallVec;
+
+/// What a jump history remembers of an instruction.
+#[doc(alias = "bpf_jmp_history_entry")]
+#[derive(Clone, Debug)]
+pub(super) struct HistoryEntry {
+    /// The instruction.
+    pub insn: InsnIdx,
+    /// The one before it on the path.
+    pub prev: Option<InsnIdx>,
+    /// The stack slot that it read or wrote as a register, with its frame.
+    pub slot: Option<(u8, u8)>,
+    /// True when the destination register of a comparison was a stack pointer.
+    pub dst_is_stack: bool,
+    /// True when the source register of a comparison was a stack pointer.
+    pub src_is_stack: bool,
+    /// Scalars that gained a range together here.
+    pub linked: LinkedCells,
+}
+
+/// Scalars that share an id: frame and place.
+pub(super) type LinkedCells = SmallVec<[(u8, Cell); 6]>;
+
+impl HistoryEntry {
+    /// An entry that says only where the path came from.
+    pub fn new(insn: InsnIdx, prev: Option<InsnIdx>) -> HistoryEntry {
+        HistoryEntry { insn, prev, slot: None, dst_is_stack: false, src_is_stack: false, linked: LinkedCells::new() }
+    }
+}
+
+/// Registers and slots by frame whose origin is still looked for.
+#[doc(alias = "backtrack_state")]
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    frame: usize,
+    regs: [u16; FRAMES_MAX],
+    slots: [u64; FRAMES_MAX],
+}
+
+/// The largest number of frames that any kernel allows.
+const FRAMES_MAX: usize = 16;
+/// R1 to R5.
+const ARGS: u16 = 0b11_1110;
+/// R0.
+const RESULT: u16 = 1;
+
+/// What following one instruction backwards came to.
+enum Step {
+    Done,
+    /// The instruction cannot be followed: every scalar has to count.
+    GiveUp,
+}
+
+impl Wanted {
+    /// Nothing yet, in the given frame.
+    pub fn nothing(frame: usize) -> Wanted {
+        Wanted { frame, regs: [0; FRAMES_MAX], slots: [0; FRAMES_MAX] }
+    }
+
+    /// Asks for a register or slot of a frame.
+    pub fn add(&mut self, frame: usize, cell: Cell) {
+        match cell {
+            Cell::Reg(n) => self.regs[frame % FRAMES_MAX] |= 1 << n,
+            Cell::Slot(n) => self.slots[frame % FRAMES_MAX] |= 1 << (n % 64),
+        }
+    }
+
+    fn has(&self, frame: u8, cell: Cell) -> bool {
+        let frame = usize::from(frame) % FRAMES_MAX;
+        match cell {
+            Cell::Reg(n) => self.regs[frame] & 1 << n != 0,
+            Cell::Slot(n) => self.slots[frame] & 1 << (n % 64) != 0,
+        }
+    }
+
+    /// True when nothing is looked for any more.
+    pub fn is_empty(&self) -> bool {
+        self.regs[..=self.frame].iter().all(|r| *r == 0) && self.slots[..=self.frame].iter().all(|s| *s == 0)
+    }
+
+    fn regs(&mut self) -> &mut u16 {
+        &mut self.regs[self.frame]
+    }
+
+    fn reg_wanted(&self, reg: RegNo) -> bool {
+        self.regs[self.frame] & bit(reg) != 0
+    }
+
+    fn enter(&mut self, frames_max: usize) -> Result<(), Stop> {
+        if self.frame + 1 >= frames_max.min(FRAMES_MAX) {
+            return Err(Stop::bug(format!("subprog enter from frame {}", self.frame)));
+        }
+        self.frame += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), Stop> {
+        if self.frame == 0 {
+            return Err(Stop::bug("subprog exit from frame 0".to_owned()));
+        }
+        self.frame -= 1;
+        Ok(())
+    }
+
+    /// Asks for all of a linked group when one of them is asked for.
+    #[doc(alias = "bt_sync_linked_regs")]
+    fn sync_linked(&mut self, entry: Option<&HistoryEntry>) {
+        let Some(entry) = entry else { return };
+        if entry.linked.iter().any(|(f, c)| self.has(*f, *c)) {
+            for (frame, cell) in &entry.linked {
+                self.add(usize::from(*frame), *cell);
+            }
+        }
+    }
+}
+
+fn bit(reg: RegNo) -> u16 {
+    1 << reg.n()
+}
+
+/// The program as the backtracker sees it.
+pub(super) struct Trail<'a> {
+    pub ops: &'a [Option<Op>],
+    pub rules: &'a Rules,
+    /// Which subprogram starts are global functions.
+    pub is_global: &'a dyn Fn(InsnIdx) -> bool,
+    /// Whether an instruction calls a helper that calls back.
+    pub calls_callback: &'a dyn Fn(InsnIdx) -> bool,
+}
+
+/// Follows what is wanted from the end of `start` backwards and marks it precise in the checkpoints on the way.
+/// Answers whether a mark was new.
+///
+/// Kernel: `bpf_mark_chain_precision`, `__mark_chain_precision` (6.1 … 7.3).
+#[doc(alias = "mark_chain_precision")]
+pub(super) fn mark_chain(
+    trail: &Trail<'_>,
+    start: &State,
+    checkpoints: &mut [Checkpoint],
+    mut wanted: Wanted,
+) -> Result<bool, Stop> {
+    let mut changed = false;
+    let mut at = Some(start.insn);
+    let mut subseq = None;
+    let mut skip_first = true;
+    let mut node: Option<u32> = None;
+    if wanted.is_empty() {
+        return Ok(false);
+    }
+    loop {
+        let here: &State = match node {
+            None => start,
+            Some(n) => &checkpoints[n as usize].state,
+        };
+        let Some(last) = at else {
+            return at_entry(node, checkpoints, &mut wanted).map(|c| c || changed);
+        };
+        match segment(trail, here, last, &mut subseq, &mut skip_first, &mut wanted)? {
+            Segment::Found => return Ok(changed),
+            Segment::GiveUp => {
+                let from = match trail.rules.walk.backtracking {
+                    Backtracking::SingleFrame => here.parent,
+                    Backtracking::AllFrames => start.parent,
+                };
+                mark_all(from, checkpoints);
+                return Ok(true);
+            }
+            Segment::Start => {}
+        }
+        let first = here.first_insn;
+        let Some(parent) = here.parent else { break };
+        let outcome = mark_in_parent(trail, parent, checkpoints, &mut wanted)?;
+        changed |= outcome.new_marks;
+        if wanted.is_empty() || (outcome.all_were_precise && trail.rules.walk.backtracking == Backtracking::SingleFrame)
+        {
+            return Ok(changed);
+        }
+        if outcome.gave_up {
+            return Ok(true);
+        }
+        subseq = Some(first);
+        at = checkpoints[parent as usize].state.last_insn;
+        node = Some(parent);
+    }
+    if trail.rules.walk.backtracking == Backtracking::AllFrames && !wanted.is_empty() {
+        mark_all(start.parent, checkpoints);
+        changed = true;
+    }
+    Ok(changed)
+}
+
+enum Segment {
+    /// Everything was found within the segment.
+    Found,
+    /// The segment's first instruction was reached with something still wanted.
+    Start,
+    GiveUp,
+}
+
+/// Follows one state's instructions, from `last` to its first one.
+fn segment(
+    trail: &Trail<'_>,
+    state: &State,
+    last: InsnIdx,
+    subseq: &mut Option<InsnIdx>,
+    skip_first: &mut bool,
+    wanted: &mut Wanted,
+) -> Result<Segment, Stop> {
+    let mut history = state.history.len();
+    let mut at = last;
+    loop {
+        if *skip_first {
+            *skip_first = false;
+        } else {
+            let entry = history.checked_sub(1).and_then(|n| state.history.get(n)).filter(|e| e.insn == at);
+            let step = match trail.rules.walk.backtracking {
+                Backtracking::SingleFrame => back_single_frame(trail, at, wanted)?,
+                Backtracking::AllFrames => back_all_frames(trail, at, *subseq, entry, wanted)?,
+            };
+            if let Step::GiveUp = step {
+                return Ok(Segment::GiveUp);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(Segment::Found);
+        }
+        *subseq = Some(at);
+        match previous(state, at, &mut history) {
+            Previous::Insn(insn) => at = insn,
+            Previous::SegmentStart => return Ok(Segment::Start),
+            Previous::None => return Err(Stop::bug(format!("backtracking idx {}", at.0.wrapping_sub(1) as i32))),
+        }
+    }
+}
+
+enum Previous {
+    Insn(InsnIdx),
+    SegmentStart,
+    None,
+}
+
+/// The instruction before `at` on the path.
+///
+/// Kernel: `get_prev_insn_idx` (6.1 … 7.3).
+#[doc(alias = "get_prev_insn_idx")]
+fn previous(state: &State, at: InsnIdx, history: &mut usize) -> Previous {
+    if at == state.first_insn && (*history == 0 || (*history == 1 && state.history[0].insn == at)) {
+        return Previous::SegmentStart;
+    }
+    let prev = match history.checked_sub(1).and_then(|n| state.history.get(n)) {
+        Some(entry) if entry.insn == at => {
+            *history -= 1;
+            entry.prev
+        }
+        _ => at.offset(-1),
+    };
+    prev.map_or(Previous::None, Previous::Insn)
+}
+
+/// The entry of a function that is verified on its own: its arguments are all that may still be wanted.
+fn at_entry(node: Option<u32>, checkpoints: &mut [Checkpoint], wanted: &mut Wanted) -> Result<bool, Stop> {
+    if let Some(n) = node {
+        let state = &mut checkpoints[n as usize].state;
+        let entry = state.frame(0);
+        let only_args = wanted.slots[0] == 0 && wanted.regs[0] & !ARGS == 0;
+        if state.depth() == 0 && entry.subprog.0 > 0 && entry.callsite.is_none() && only_args {
+            for n in 1..=5u8 {
+                if wanted.regs[0] & 1 << n != 0 && state.frame(0).regs[usize::from(n)].kind == Kind::Scalar {
+                    state.frame_mut(0).regs[usize::from(n)].precise = true;
+                }
+            }
+            return Ok(true);
+        }
+    }
+    Err(Stop::bug(format!(
+        "backtracking func entry subprog 0 reg_mask {:x} stack_mask {:x}",
+        wanted.regs[wanted.frame], wanted.slots[wanted.frame]
+    )))
+}
+
+struct ParentMarks {
+    new_marks: bool,
+    all_were_precise: bool,
+    gave_up: bool,
+}
+
+/// Marks what is wanted in a checkpoint; what it holds already, or as something else than a number, is wanted no more.
+fn mark_in_parent(
+    trail: &Trail<'_>,
+    parent: u32,
+    checkpoints: &mut [Checkpoint],
+    wanted: &mut Wanted,
+) -> Result<ParentMarks, Stop> {
+    let single = trail.rules.walk.backtracking == Backtracking::SingleFrame;
+    let mut out = ParentMarks { new_marks: false, all_were_precise: true, gave_up: false };
+    let lowest = if single { wanted.frame } else { 0 };
+    for frame in (lowest..=wanted.frame).rev() {
+        let mut cells: SmallVec<[Cell; 8]> =
+            (0..11).filter(|n| wanted.regs[frame] & 1 << n != 0).map(Cell::Reg).collect();
+        cells.extend((0..64).filter(|n| wanted.slots[frame] & 1 << n != 0).map(Cell::Slot));
+        for cell in cells {
+            let state = &mut checkpoints[parent as usize].state;
+            let holder = state.frame(frame);
+            if let Cell::Slot(n) = cell
+                && usize::from(n) >= holder.stack.len()
+            {
+                if single {
+                    mark_all(checkpoints[parent as usize].state.parent, checkpoints);
+                    out.gave_up = true;
+                    return Ok(out);
+                }
+                return Err(Stop::bug(format!("stack slot {n}, total slots {}", holder.stack.len())));
+            }
+            let is_number = match cell {
+                Cell::Reg(n) => holder.regs[usize::from(n)].kind == Kind::Scalar,
+                Cell::Slot(n) => holder.stack[usize::from(n)].is_scalar_spill(),
+            };
+            let precise = holder.cell(cell).is_some_and(|r| r.precise);
+            if is_number && !precise {
+                out.new_marks = true;
+                out.all_were_precise = false;
+                if let Some(reg) = state.frame_mut(frame).cell_mut(cell) {
+                    reg.precise = true;
+                }
+            }
+            if !is_number || (precise && !single) {
+                match cell {
+                    Cell::Reg(n) => wanted.regs[frame] &= !(1 << n),
+                    Cell::Slot(n) => wanted.slots[frame] &= !(1 << n),
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Marks every number of a checkpoint and of those before it.
+///
+/// Kernel: `mark_all_scalars_precise` (6.1 … 7.3).
+#[doc(alias = "mark_all_scalars_precise")]
+pub(super) fn mark_all(from: Option<u32>, checkpoints: &mut [Checkpoint]) {
+    let mut next = from;
+    while let Some(n) = next {
+        let state = &mut checkpoints[n as usize].state;
+        state.for_each_reg(|r| r.kind == Kind::Scalar && !r.precise, |r| r.precise = true);
+        next = state.parent;
+    }
+}
+
+fn load_target(op: &Op) -> Option<(RegNo, RegNo, i16)> {
+    match *op {
+        Op::Load { dst, base, off, .. } => Some((dst, base, off)),
+        Op::Atomic { op, base, off, src, .. } => match op {
+            AtomicOp::CmpXchg => Some((RegNo::R0, base, off)),
+            AtomicOp::Add { fetch: true }
+            | AtomicOp::Or { fetch: true }
+            | AtomicOp::And { fetch: true }
+            | AtomicOp::Xor { fetch: true }
+            | AtomicOp::Xchg
+            | AtomicOp::LoadAcquire => Some((src, base, off)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// ALU operations and constants, which both generations follow alike. `None`: not such an operation.
+fn back_value(op: &Op, wanted: &mut Wanted, follow_fp: bool) -> Option<Step> {
+    let (dst, src) = match *op {
+        Op::Alu { op: AluOp::Mov, dst, src, .. } => {
+            if wanted.reg_wanted(dst) {
+                *wanted.regs() &= !bit(dst);
+                if let Operand::Reg(src) = src
+                    && (follow_fp || src != RegNo::R10)
+                {
+                    *wanted.regs() |= bit(src);
+                }
+            }
+            return Some(Step::Done);
+        }
+        Op::MovSx { dst, src, .. } | Op::AddrSpaceCast { dst, src, .. } => {
+            if wanted.reg_wanted(dst) {
+                *wanted.regs() &= !bit(dst);
+                *wanted.regs() |= bit(src);
+            }
+            return Some(Step::Done);
+        }
+        Op::Alu { dst, src, .. } => (dst, src),
+        Op::Neg { .. } | Op::Endian { .. } => return Some(Step::Done),
+        Op::LdImm64 { dst, .. } => {
+            *wanted.regs() &= !bit(dst);
+            return Some(Step::Done);
+        }
+        _ => return None,
+    };
+    if let Operand::Reg(src) = src
+        && wanted.reg_wanted(dst)
+        && (follow_fp || src != RegNo::R10)
+    {
+        *wanted.regs() |= bit(src);
+    }
+    Some(Step::Done)
+}
+
+/// Kernel: `backtrack_insn` (6.1).
+fn back_single_frame(trail: &Trail<'_>, at: InsnIdx, wanted: &mut Wanted) -> Result<Step, Stop> {
+    let Some(op) = trail.ops.get(at.at()).copied().flatten() else {
+        return Ok(Step::Done);
+    };
+    if let Some(step) = back_value(&op, wanted, true) {
+        return Ok(step);
+    }
+    if let Some((target, base, off)) = load_target(&op) {
+        if wanted.reg_wanted(target) {
+            *wanted.regs() &= !bit(target);
+            if base == RegNo::R10 {
+                wanted.slots[wanted.frame] |= 1 << own_slot(off)?;
+            }
+        }
+        return Ok(Step::Done);
+    }
+    match op {
+        Op::Store { base, off, src, .. } => back_own_store(base, off, src, wanted),
+        Op::Atomic { base, off, src, .. } => back_own_store(base, off, Operand::Reg(src), wanted),
+        Op::CallLocal { .. } | Op::Exit => Ok(Step::GiveUp),
+        Op::CallKfunc { .. } => Ok(Step::GiveUp),
+        Op::CallHelper { id } => {
+            if SYNC_CALLBACK_HELPERS.contains(&id) || ASYNC_CALLBACK_HELPERS.contains(&id) {
+                return Ok(Step::GiveUp);
+            }
+            *wanted.regs() &= !RESULT;
+            if *wanted.regs() & (ARGS | RESULT) != 0 {
+                return Err(Stop::bug(format!("regs {:x}", *wanted.regs())));
+            }
+            Ok(Step::Done)
+        }
+        Op::JumpIf { dst, src: Operand::Reg(src), .. } => {
+            if *wanted.regs() & (bit(dst) | bit(src)) != 0 {
+                *wanted.regs() |= bit(dst) | bit(src);
+            }
+            Ok(Step::Done)
+        }
+        Op::LdAbs { .. } | Op::LdInd { .. } => {
+            if *wanted.regs() & RESULT == 0 {
+                return Ok(Step::Done);
+            }
+            *wanted.regs() &= !RESULT;
+            Ok(Step::GiveUp)
+        }
+        _ => Ok(Step::Done),
+    }
+}
+
+fn back_own_store(base: RegNo, off: i16, src: Operand, wanted: &mut Wanted) -> Result<Step, Stop> {
+    if wanted.reg_wanted(base) {
+        return Ok(Step::GiveUp);
+    }
+    if base != RegNo::R10 {
+        return Ok(Step::Done);
+    }
+    let slot = 1 << own_slot(off)?;
+    if wanted.slots[wanted.frame] & slot != 0 {
+        wanted.slots[wanted.frame] &= !slot;
+        if let Operand::Reg(src) = src {
+            *wanted.regs() |= bit(src);
+        }
+    }
+    Ok(Step::Done)
+}
+
+fn own_slot(off: i16) -> Result<u32, Stop> {
+    let slot = (-i32::from(off) - 1) / 8;
+    u32::try_from(slot).ok().filter(|s| *s < 64).ok_or_else(|| Stop::bug(format!("spi {slot}")))
+}
+
+/// Kernel: `backtrack_insn` (6.12 … 7.3).
+fn back_all_frames(
+    trail: &Trail<'_>,
+    at: InsnIdx,
+    subseq: Option<InsnIdx>,
+    entry: Option<&HistoryEntry>,
+    wanted: &mut Wanted,
+) -> Result<Step, Stop> {
+    let Some(op) = trail.ops.get(at.at()).copied().flatten() else {
+        return Ok(Step::Done);
+    };
+    wanted.sync_linked(entry);
+    let step = back_op(trail, &op, at, subseq, entry, wanted)?;
+    wanted.sync_linked(entry);
+    Ok(step)
+}
+
+fn back_op(
+    trail: &Trail<'_>,
+    op: &Op,
+    at: InsnIdx,
+    subseq: Option<InsnIdx>,
+    entry: Option<&HistoryEntry>,
+    wanted: &mut Wanted,
+) -> Result<Step, Stop> {
+    if let Some(step) = back_value(op, wanted, false) {
+        return Ok(step);
+    }
+    let slot = entry.and_then(|e| e.slot);
+    if let Some((target, _, _)) = load_target(op) {
+        if wanted.reg_wanted(target) {
+            *wanted.regs() &= !bit(target);
+            if let Some((frame, slot)) = slot {
+                wanted.add(usize::from(frame), Cell::Slot(slot));
+            }
+        }
+        return Ok(Step::Done);
+    }
+    match *op {
+        Op::Store { base, src, .. } => Ok(back_store(base, src, slot, wanted)),
+        Op::Atomic { base, src, .. } => Ok(back_store(base, Operand::Reg(src), slot, wanted)),
+        Op::CallLocal { rel, .. } => back_local_call(trail, at, rel, wanted),
+        Op::CallHelper { id } => back_helper(trail, id, at, subseq, wanted),
+        Op::CallKfunc { .. } => Ok(Step::GiveUp),
+        Op::Exit => back_exit(trail, subseq, wanted),
+        Op::JumpIf { dst, src: Operand::Reg(src), .. } => {
+            if *wanted.regs() & (bit(dst) | bit(src)) != 0 {
+                if !entry.is_some_and(|e| e.src_is_stack) {
+                    *wanted.regs() |= bit(src);
+                }
+                if !entry.is_some_and(|e| e.dst_is_stack) {
+                    *wanted.regs() |= bit(dst);
+                }
+            }
+            Ok(Step::Done)
+        }
+        Op::LdAbs { .. } | Op::LdInd { .. } => {
+            if *wanted.regs() & RESULT != 0 {
+                return Ok(Step::GiveUp);
+            }
+            if subseq != Some(at.next()) {
+                wanted.enter(trail.rules.walk.frames_max)?;
+            }
+            Ok(Step::Done)
+        }
+        _ => Ok(Step::Done),
+    }
+}
+
+fn back_store(base: RegNo, src: Operand, slot: Option<(u8, u8)>, wanted: &mut Wanted) -> Step {
+    if wanted.reg_wanted(base) {
+        // A number that is used as an address came from a difference of pointers.
+        return Step::GiveUp;
+    }
+    if let Some((frame, slot)) = slot
+        && wanted.has(frame, Cell::Slot(slot))
+    {
+        wanted.slots[usize::from(frame) % FRAMES_MAX] &= !(1 << (slot % 64));
+        if let Operand::Reg(src) = src {
+            *wanted.regs() |= bit(src);
+        }
+    }
+    Step::Done
+}
+
+fn back_local_call(trail: &Trail<'_>, at: InsnIdx, rel: i32, wanted: &mut Wanted) -> Result<Step, Stop> {
+    let target = at.offset(i64::from(rel) + 1).unwrap_or_default();
+    if (trail.is_global)(target) {
+        if *wanted.regs() & ARGS != 0 {
+            return Err(Stop::bug(format!("global subprog unexpected regs {:x}", *wanted.regs())));
+        }
+        *wanted.regs() &= !RESULT;
+        return Ok(Step::Done);
+    }
+    // The walk leaves the callee by its entry: its arguments are the caller's registers.
+    if *wanted.regs() & !ARGS != 0 {
+        return Err(Stop::bug(format!("static subprog unexpected regs {:x}", *wanted.regs())));
+    }
+    if wanted.slots[wanted.frame] != 0 {
+        return Err(Stop::bug(format!("static subprog leftover stack slots {:x}", wanted.slots[wanted.frame])));
+    }
+    let args = std::mem::take(wanted.regs());
+    wanted.leave()?;
+    *wanted.regs() |= args;
+    Ok(Step::Done)
+}
+
+fn back_helper(
+    trail: &Trail<'_>,
+    id: i32,
+    at: InsnIdx,
+    subseq: Option<InsnIdx>,
+    wanted: &mut Wanted,
+) -> Result<Step, Stop> {
+    let straight = subseq == Some(at.next());
+    if (trail.calls_callback)(at) && !straight {
+        // The walk leaves the callback by its entry; its arguments are made up by the helper.
+        if *wanted.regs() & !ARGS != 0 {
+            return Err(Stop::bug(format!("callback unexpected regs {:x}", *wanted.regs())));
+        }
+        if wanted.slots[wanted.frame] != 0 {
+            return Err(Stop::bug(format!("callback leftover stack slots {:x}", wanted.slots[wanted.frame])));
+        }
+        *wanted.regs() = 0;
+        wanted.leave()?;
+        return Ok(Step::Done);
+    }
+    *wanted.regs() &= !RESULT;
+    if *wanted.regs() & ARGS != 0 {
+        return Err(Stop::bug(format!("backtracking call unexpected regs {:x}", *wanted.regs())));
+    }
+    if id == HELPER_TAIL_CALL && !straight {
+        wanted.enter(trail.rules.walk.frames_max)?;
+    }
+    Ok(Step::Done)
+}
+
+fn back_exit(trail: &Trail<'_>, subseq: Option<InsnIdx>, wanted: &mut Wanted) -> Result<Step, Stop> {
+    let call = subseq.and_then(|s| s.offset(-1)).and_then(|s| trail.ops.get(s.at()).copied().flatten());
+    let from_call = matches!(call, Some(Op::CallLocal { .. }));
+    if trail.rules.walk.callback_exit == CallbackExit::ForgetArguments {
+        // These kernels clear the outer R1 to R5 for callbacks as well, although the call will be made again.
+        let from_callback = subseq.is_some_and(|s| (trail.calls_callback)(s));
+        if from_callback {
+            *wanted.regs() &= !ARGS;
+        }
+    }
+    if *wanted.regs() & ARGS != 0 && (from_call || trail.rules.walk.callback_exit == CallbackExit::ForgetArguments) {
+        return Err(Stop::bug(format!("backtracking exit unexpected regs {:x}", *wanted.regs())));
+    }
+    let result_wanted = from_call && *wanted.regs() & RESULT != 0;
+    *wanted.regs() &= !RESULT;
+    wanted.enter(trail.rules.walk.frames_max)?;
+    if result_wanted {
+        *wanted.regs() |= RESULT;
+    }
+    Ok(Step::Done)
+}

@@ -1,0 +1,80 @@
+//! The attributes of `BPF_PROG_LOAD`.
+
+use super::Refusal;
+use crate::kernel::limits::INSNS_MAX;
+use crate::kernel::{ProgType, StructureRules};
+use crate::program::Program;
+use crate::verifier::Errno;
+
+/// `BPF_F_SLEEPABLE`.
+const F_SLEEPABLE: u32 = 1 << 4;
+/// `BPF_F_TOKEN_FD`.
+const F_TOKEN_FD: u32 = 1 << 16;
+/// The higher of the two attach types that a cgroup's packet program takes.
+const CGROUP_INET_EGRESS: u32 = 1;
+
+/// Whether a program asks to be allowed to sleep.
+pub(super) fn is_sleepable(program: &Program) -> bool {
+    program.prog_flags & F_SLEEPABLE != 0
+}
+
+/// Checks flags, length, program type and attach type.
+///
+/// Kernel: `bpf_prog_load`, `bpf_prog_load_check_attach` (6.1 … 7.3).
+#[doc(alias = "bpf_prog_load")]
+pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Refusal> {
+    let unknown = program.prog_flags & !rules.prog_flags;
+    if unknown != 0 {
+        return invalid(format!("(unknown program flags 0x{unknown:x})"));
+    }
+    if program.prog_flags & F_TOKEN_FD != 0 {
+        return Err(Refusal::unsupported(None, "token"));
+    }
+    let len = program.insns.len();
+    if len == 0 || len > INSNS_MAX as usize {
+        return Err(Refusal::rejected(None, Errno::E2BIG, format!("(a program of {len} instructions)")));
+    }
+    let attach = program.expected_attach_type;
+    match program.prog_type {
+        ProgType::Unspec => invalid("(no program type)".to_owned()),
+        ProgType::CgroupSkb if attach > CGROUP_INET_EGRESS => invalid(format!("(attach type {attach})")),
+        ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
+        _ if rules.tracing_attach_types.contains(&attach) => invalid(format!("(attach type {attach})")),
+        t if !is_modelled(t) => Err(Refusal::unsupported(None, format!("program type {t}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Program types whose context, helpers and return values are modelled.
+fn is_modelled(prog_type: ProgType) -> bool {
+    use ProgType::*;
+    matches!(
+        prog_type,
+        SocketFilter
+            | Kprobe
+            | SchedCls
+            | SchedAct
+            | Tracepoint
+            | Xdp
+            | PerfEvent
+            | CgroupSkb
+            | RawTracepoint
+            | Syscall
+    )
+}
+
+/// Checks that a program that asks for sleep may have it.
+///
+/// Kernel: `check_attach_btf_id`, `can_be_sleepable` (6.1 … 7.3), for types that attach to no BTF id.
+#[doc(alias = "check_attach_btf_id")]
+pub(super) fn check_sleepable(program: &Program, rules: &StructureRules) -> Result<(), Refusal> {
+    match (program.prog_type, is_sleepable(program)) {
+        (ProgType::Syscall, false) => invalid("Syscall programs can only be sleepable".to_owned()),
+        (t, true) if !rules.sleepable_types.contains(&t) => invalid(rules.sleepable_text.to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn invalid(text: String) -> Result<(), Refusal> {
+    Err(Refusal::rejected(None, Errno::EINVAL, text))
+}

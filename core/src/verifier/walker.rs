@@ -1,0 +1,479 @@
+//! The walk over all paths: one instruction at a time, branches put aside and taken up again, last in first out.
+//!
+//! Stands for `do_check`, `do_check_common`, `push_stack`, `pop_stack` (6.1 … 7.3). What an instruction does is in the rooms
+//! beside this one: `alu`, `branch`, `memory`, `stack`, `call`.
+//!
+//! Left out: speculative paths (programs are loaded with all privileges, so no kernel walks them), locks, kfuncs.
+
+use super::liveness::Liveness;
+use super::precision::{self, HistoryEntry, Trail, Wanted};
+use super::state::{Cell, Frame, Kind, Marks, Reg, State};
+use super::structure::{self, Marks as Points, Structure};
+use super::verdict::{Errno, Unfit, Unsupported};
+use super::visit::Visits;
+use crate::btf::Linkage;
+use crate::isa::{InsnIdx, Op, Reg as RegNo};
+use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
+use crate::kernel::{LivenessModel, RangeModel, Rules};
+use crate::program::{Program, SubprogIdx};
+
+/// Why the walk ends before all paths are seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// The program is refused.
+    Reject { errno: Errno, text: String },
+    /// The program needs what is not modelled.
+    Unsupported(String),
+}
+
+impl Stop {
+    /// Refused with `EACCES`.
+    pub fn access(text: impl Into<String>) -> Stop {
+        Stop::Reject { errno: Errno::EACCES, text: text.into() }
+    }
+
+    /// Refused with `EINVAL`.
+    pub fn invalid(text: impl Into<String>) -> Stop {
+        Stop::Reject { errno: Errno::EINVAL, text: text.into() }
+    }
+
+    /// Refused with `E2BIG`.
+    pub fn too_big(text: impl Into<String>) -> Stop {
+        Stop::Reject { errno: Errno::E2BIG, text: text.into() }
+    }
+
+    /// The kernel contradicts itself: `EFAULT`.
+    pub fn bug(text: impl Into<String>) -> Stop {
+        Stop::Reject { errno: Errno::EFAULT, text: format!("verifier bug: {}", text.into()) }
+    }
+
+    /// Not modelled.
+    pub fn unsupported(what: impl Into<String>) -> Stop {
+        Stop::Unsupported(what.into())
+    }
+}
+
+/// The outcome of a check.
+pub(super) type Check<T = ()> = Result<T, Stop>;
+
+/// Where a path goes after an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// To the instruction that follows.
+    Straight,
+    /// Elsewhere.
+    To(InsnIdx),
+    /// The path ends here.
+    End,
+}
+
+/// A state that was remembered to prune later paths.
+#[doc(alias = "bpf_verifier_state_list")]
+#[derive(Clone, Debug)]
+pub(super) struct Checkpoint {
+    pub state: State,
+    pub misses: u32,
+    pub hits: u32,
+}
+
+/// A branch that waits.
+#[doc(alias = "bpf_verifier_stack_elem")]
+struct Pending {
+    state: State,
+    at: InsnIdx,
+    prev: Option<InsnIdx>,
+}
+
+/// What the visits of one instruction left behind.
+#[doc(alias = "bpf_insn_aux_data")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct InsnFacts {
+    /// Some path came here.
+    pub seen: bool,
+    /// The pointer type that a load or store was first seen with.
+    pub pointer: Option<Kind>,
+    /// For a call of `bpf_loop`, what its visits say; `None` before the first.
+    pub site: Option<Result<SubprogIdx, Unfit>>,
+    /// The map of a helper call, while all visits agree; `Some(None)` when they do not.
+    pub map: Option<Option<u32>>,
+}
+
+/// What was learnt of a subprogram.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SubprogFacts {
+    /// Deepest use of the stack in bytes.
+    pub depth: u16,
+    /// Some helper calls it back.
+    pub is_callback: bool,
+    /// A global function that some path calls.
+    pub called: bool,
+    /// A global function that was verified.
+    pub verified: bool,
+}
+
+/// The walk.
+pub(super) struct Walker<'a> {
+    pub program: &'a Program,
+    pub structure: &'a Structure,
+    pub rules: &'a Rules,
+    pub liveness: Option<&'a Liveness>,
+    pub cur: State,
+    pub at: InsnIdx,
+    pub prev: Option<InsnIdx>,
+    pending: Vec<Pending>,
+    pub checkpoints: Vec<Checkpoint>,
+    pub visits: Visits,
+    pub insns: Vec<InsnFacts>,
+    pub subprogs: Vec<SubprogFacts>,
+    pub id_gen: u32,
+    pub insns_processed: u32,
+    pub jumps_processed: u32,
+    pub history_entry: Option<usize>,
+}
+
+impl<'a> Walker<'a> {
+    /// A walk that has not begun.
+    pub fn new(
+        program: &'a Program,
+        structure: &'a Structure,
+        rules: &'a Rules,
+        liveness: Option<&'a Liveness>,
+    ) -> Walker<'a> {
+        let main = Frame::new(rules.range_model, None, 0, SubprogIdx::MAIN);
+        Walker {
+            program,
+            structure,
+            rules,
+            liveness,
+            cur: State::new(main, InsnIdx(0)),
+            at: InsnIdx(0),
+            prev: None,
+            pending: Vec::new(),
+            checkpoints: Vec::new(),
+            visits: Visits::new(program.insns.len()),
+            insns: vec![InsnFacts::default(); program.insns.len()],
+            subprogs: vec![SubprogFacts::default(); structure.layout.len()],
+            id_gen: 0,
+            insns_processed: 0,
+            jumps_processed: 0,
+            history_entry: None,
+        }
+    }
+
+    /// Walks all paths of a function from its entry.
+    ///
+    /// Kernel: `do_check_common` (6.1 … 7.3).
+    #[doc(alias = "do_check_common")]
+    pub fn walk_function(&mut self, subprog: SubprogIdx) -> Check {
+        let model = self.model();
+        let start = self.structure.layout.start(subprog);
+        let mut frame = Frame::new(model, None, 0, subprog);
+        if subprog == SubprogIdx::MAIN {
+            frame.regs[1] = Reg::pointer(model, Kind::Ctx);
+        } else {
+            let args = self.structure.subprogs[subprog.at()].args.unwrap_or(0);
+            for n in 1..=usize::from(args.min(5)) {
+                frame.regs[n] = Reg::unknown(model);
+            }
+        }
+        self.cur = State::new(frame, start);
+        self.at = start;
+        self.prev = None;
+        self.pending.clear();
+        self.checkpoints.clear();
+        self.visits.clear();
+        self.walk_paths()
+    }
+
+    /// Kernel: `do_check` (6.1 … 7.3).
+    #[doc(alias = "do_check")]
+    fn walk_paths(&mut self) -> Check {
+        loop {
+            self.history_entry = None;
+            if self.at.at() >= self.insns.len() {
+                let text = format!("invalid insn idx {} insn_cnt {}", self.at, self.insns.len());
+                return Err(Stop::Reject { errno: Errno::EFAULT, text });
+            }
+            self.insns_processed += 1;
+            if self.insns_processed > INSNS_PROCESSED_MAX {
+                let text = format!("BPF program is too large. Processed {} insn", self.insns_processed);
+                return Err(Stop::too_big(text));
+            }
+            self.cur.last_insn = self.prev;
+            self.cur.insn = self.at;
+            let next = if self.arrive()? { Next::End } else { self.step()? };
+            match next {
+                Next::Straight => self.at = self.at.next(),
+                Next::To(at) => self.at = at,
+                Next::End => {
+                    self.finish_path()?;
+                    let Some(pending) = self.pending.pop() else { return Ok(()) };
+                    self.cur = pending.state;
+                    self.at = pending.at;
+                    self.prev = pending.prev;
+                }
+            }
+        }
+    }
+
+    fn step(&mut self) -> Check<Next> {
+        let at = self.at;
+        self.insns[at.at()].seen = true;
+        self.prev = Some(at);
+        let Some(op) = self.structure.ops.get(at.at()).copied().flatten() else {
+            return self.refuse_fields();
+        };
+        match op {
+            Op::Alu { .. } | Op::MovSx { .. } | Op::Neg { .. } | Op::Endian { .. } | Op::AddrSpaceCast { .. } => {
+                self.check_alu(&op)?;
+                Ok(Next::Straight)
+            }
+            Op::Load { size, signed, dst, base, off } => {
+                self.check_load(size, signed, dst, base, off, false)?;
+                Ok(Next::Straight)
+            }
+            Op::Store { size, base, off, src } => {
+                self.check_store(size, base, off, src)?;
+                Ok(Next::Straight)
+            }
+            Op::Atomic { size, op, base, off, src } => {
+                self.check_atomic(size, op, base, off, src)?;
+                Ok(Next::Straight)
+            }
+            Op::LdImm64 { dst, imm } => {
+                self.check_ld_imm64(dst, imm)?;
+                if let Some(second) = self.insns.get_mut(at.at() + 1) {
+                    second.seen = true;
+                }
+                Ok(Next::To(InsnIdx(at.0 + 2)))
+            }
+            Op::LdAbs { .. } => self.check_ld_abs(None),
+            Op::LdInd { src, .. } => self.check_ld_abs(Some(src)),
+            _ => {
+                self.jumps_processed += 1;
+                self.step_jump(&op)
+            }
+        }
+    }
+
+    /// An instruction whose fields are refused when a path comes to it.
+    fn refuse_fields(&mut self) -> Check<Next> {
+        let at = self.at;
+        let insn = self.program.insn(at).unwrap_or_default();
+        match structure::check_fields(insn, &self.rules.structure) {
+            Ok(()) => Err(Stop::bug(format!("no instruction at {at}"))),
+            Err(fault) => {
+                for reg in fault.reads {
+                    self.read_reg(reg)?;
+                }
+                Err(Stop::Reject { errno: fault.errno, text: fault.text })
+            }
+        }
+    }
+
+    fn step_jump(&mut self, op: &Op) -> Check<Next> {
+        match *op {
+            Op::Jump { off, .. } => Ok(Next::To(self.target(off))),
+            Op::JumpIf { width, cond, dst, src, off } => self.check_jump_if(width, cond, dst, src, off),
+            Op::MayGoto { off } => self.check_may_goto(off),
+            Op::CallLocal { rel, .. } => self.check_local_call(rel),
+            Op::CallHelper { id } => self.check_helper_call(id),
+            Op::CallKfunc { id, .. } => Err(Stop::unsupported(format!("kfunc {id}"))),
+            Op::Exit => self.check_exit(),
+            _ => Err(Stop::bug("not a jump")),
+        }
+    }
+
+    /// The target of a jump from the current instruction.
+    pub fn target(&self, off: i32) -> InsnIdx {
+        self.at.offset(i64::from(off) + 1).unwrap_or(InsnIdx(u32::MAX))
+    }
+
+    /// Puts a branch aside.
+    ///
+    /// Kernel: `push_stack` (6.1 … 7.3).
+    #[doc(alias = "push_stack")]
+    pub fn push_branch(&mut self, at: InsnIdx) -> Check<&mut State> {
+        let state = self.cur.clone();
+        if let Some(parent) = state.parent {
+            self.checkpoints[parent as usize].state.branches += 1;
+        }
+        self.pending.push(Pending { state, at, prev: Some(self.at) });
+        let waiting = self.pending.len();
+        if waiting > PENDING_BRANCHES_MAX {
+            return Err(Stop::Reject {
+                errno: Errno(self.rules.walk.pending_errno),
+                text: format!("The sequence of {waiting} jumps is too complex."),
+            });
+        }
+        match self.pending.last_mut() {
+            Some(pending) => Ok(&mut pending.state),
+            None => Err(Stop::bug("no pending branch")),
+        }
+    }
+
+    /// The state of the branch that was put aside last.
+    pub fn last_pushed(&mut self) -> Option<&mut State> {
+        self.pending.last_mut().map(|p| &mut p.state)
+    }
+
+    /// How ranges are represented.
+    pub fn model(&self) -> RangeModel {
+        self.rules.range_model
+    }
+
+    /// A fresh id.
+    pub fn new_id(&mut self) -> u32 {
+        self.id_gen += 1;
+        self.id_gen
+    }
+
+    /// True when `points` are set at an instruction.
+    pub fn has_points(&self, at: InsnIdx, points: Points) -> bool {
+        self.structure.marks.get(at.at()).is_some_and(|m| m.contains(points))
+    }
+
+    /// A register of the current frame.
+    pub fn reg(&self, reg: RegNo) -> &Reg {
+        &self.cur.top().regs[reg.at()]
+    }
+
+    /// A register of the current frame, to change it.
+    pub fn reg_mut(&mut self, reg: RegNo) -> &mut Reg {
+        &mut self.cur.top_mut().regs[reg.at()]
+    }
+
+    /// Checks that a register may be read, and remembers that it was.
+    ///
+    /// Kernel: `check_reg_arg` with `SRC_OP` (6.1 … 7.3).
+    #[doc(alias = "check_reg_arg")]
+    pub fn read_reg(&mut self, reg: RegNo) -> Check {
+        let state = self.reg(reg);
+        if state.kind == Kind::NotInit {
+            return Err(Stop::access(format!("R{} !read_ok", reg.n())));
+        }
+        let marks = state.marks;
+        if reg != RegNo::R10 {
+            self.mark_read(marks);
+        }
+        Ok(())
+    }
+
+    /// Checks that a register may be written, and remembers that it was.
+    ///
+    /// Kernel: `check_reg_arg` with `DST_OP_NO_MARK` (6.1 … 7.3).
+    pub fn write_reg(&mut self, reg: RegNo) -> Check {
+        if reg == RegNo::R10 {
+            return Err(Stop::access("frame pointer is read only"));
+        }
+        if self.by_read_marks() {
+            self.reg_mut(reg).marks.written = true;
+        }
+        Ok(())
+    }
+
+    /// Gives a register a content; its marks stay.
+    pub fn set_reg(&mut self, reg: RegNo, content: Reg) {
+        self.reg_mut(reg).assign(content);
+    }
+
+    /// Makes a register an unknown number.
+    pub fn set_unknown(&mut self, reg: RegNo) {
+        let unknown = Reg::unknown(self.model());
+        self.set_reg(reg, unknown);
+    }
+
+    /// True when liveness comes from read marks.
+    pub fn by_read_marks(&self) -> bool {
+        self.rules.walk.liveness == LivenessModel::ReadMarks
+    }
+
+    /// Hands a read to the checkpoints whose value was read.
+    ///
+    /// Kernel: `mark_reg_read` (6.1 … 6.17).
+    #[doc(alias = "mark_reg_read")]
+    pub fn mark_read(&mut self, mut marks: Marks) {
+        if !self.by_read_marks() {
+            return;
+        }
+        while let Some(place) = marks.parent {
+            if marks.written {
+                break;
+            }
+            let frame = self.checkpoints[place.checkpoint as usize].state.frame_mut(usize::from(place.frame));
+            let Some(reg) = frame.cell_mut(place.cell) else { break };
+            if reg.marks.read {
+                break;
+            }
+            reg.marks.read = true;
+            marks = reg.marks;
+        }
+    }
+
+    /// Records the current instruction in the path's history, or adds to its entry.
+    ///
+    /// Kernel: `push_jmp_history` (6.1 … 7.3).
+    #[doc(alias = "push_jmp_history")]
+    pub fn push_history(&mut self, fill: impl FnOnce(&mut HistoryEntry)) {
+        let n = match self.history_entry {
+            Some(n) => n,
+            None => {
+                self.cur.history.push(HistoryEntry::new(self.at, self.cur.last_insn));
+                let n = self.cur.history.len() - 1;
+                self.history_entry = Some(n);
+                n
+            }
+        };
+        if let Some(entry) = self.cur.history.get_mut(n) {
+            fill(entry);
+        }
+    }
+
+    /// Makes a register's value count on the path that led here.
+    ///
+    /// Kernel: `mark_chain_precision` (6.1 … 7.3).
+    #[doc(alias = "mark_chain_precision")]
+    pub fn mark_precise(&mut self, reg: RegNo) -> Check {
+        if self.reg(reg).kind != Kind::Scalar {
+            return Err(Stop::bug("backtracking misuse"));
+        }
+        let frame = self.cur.depth();
+        let mut wanted = Wanted::nothing(frame);
+        wanted.add(frame, Cell::Reg(reg.n()));
+        self.mark_wanted(wanted).map(|_| ())
+    }
+
+    /// Makes registers and slots count on the path that led here; answers whether that was news to a checkpoint.
+    pub fn mark_wanted(&mut self, wanted: Wanted) -> Check<bool> {
+        mark_chain(self.structure, self.rules, &self.cur, &mut self.checkpoints, wanted)
+    }
+
+    /// The same for another path that ended, at a back edge.
+    pub fn mark_wanted_from(&mut self, start: &State, wanted: Wanted) -> Check<bool> {
+        mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted)
+    }
+
+    /// What is not modelled, with its place.
+    pub fn unsupported(&self, what: String) -> Unsupported {
+        Unsupported { at: Some(self.at), what }
+    }
+}
+
+fn mark_chain(
+    structure: &Structure,
+    rules: &Rules,
+    start: &State,
+    checkpoints: &mut [Checkpoint],
+    wanted: Wanted,
+) -> Check<bool> {
+    let trail = Trail {
+        ops: &structure.ops,
+        rules,
+        is_global: &|start| {
+            let subprog = structure.layout.starting(start);
+            subprog.is_some_and(|s| structure.subprogs[s.at()].linkage == Some(Linkage::Global))
+        },
+        calls_callback: &|at| structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::CALLS_CALLBACK)),
+    };
+    precision::mark_chain(&trail, start, checkpoints, wanted)
+}
