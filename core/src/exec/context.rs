@@ -287,11 +287,11 @@ fn protocol_of(packet: &[u8]) -> [u8; 2] {
     }
 }
 
-/// `skb->pkt_type` on a device with the address zero: host, broadcast, multicast or somebody else's.
+/// `skb->pkt_type` on the loopback device, whose address and broadcast address are zero: host, multicast or somebody
+/// else's.
 fn packet_type(packet: &[u8]) -> u8 {
     match packet.first_chunk::<6>() {
         Some([0, 0, 0, 0, 0, 0]) | None => 0,
-        Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => 1,
         Some([first, ..]) if first & 1 != 0 => 2,
         Some(_) => 3,
     }

@@ -157,7 +157,7 @@ fn shape_of(form: &Form<'_>, subprog: SubprogIdx) -> Result<StackShape, Unsuppor
         let end = base.saturating_add(LOOP_SPILL_BYTES as i16);
         if lo == hi { (base, end) } else { (base.min(lo), end.max(hi)) }
     });
-    Ok(StackShape { own, depth, spill })
+    Ok(StackShape::new(own, depth, spill))
 }
 
 /// A jump whose target is an instruction still.

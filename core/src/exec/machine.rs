@@ -35,8 +35,19 @@ enum Back {
     Caller,
     /// The helper `bpf_loop` looks at R0.
     Loop { site: u32, callee: u16, index: u32, count: u32, ctx: u64 },
-    /// The helper `bpf_for_each_map_elem` looks at R0.
-    Each { map: u32, callee: u16, count: u32, next: u64, args: [u64; 5] },
+    /// The helper `bpf_for_each_map_elem` looks at R0; the rest is in `iterations`.
+    Each,
+}
+
+/// Where an iteration over a map is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Iteration {
+    map: u32,
+    callee: u16,
+    /// How many entries were handed out.
+    count: u32,
+    next: u64,
+    args: [u64; 5],
 }
 
 /// A call that has not returned.
@@ -85,6 +96,7 @@ impl From<Stop> for Halt {
 pub struct Machine {
     world: World,
     frames: [Frame; FRAMES],
+    iterations: [Iteration; FRAMES],
 }
 
 impl Default for Machine {
@@ -96,7 +108,7 @@ impl Default for Machine {
 impl Machine {
     /// A machine.
     pub fn new() -> Machine {
-        Machine { world: World::new(), frames: [NO_FRAME; FRAMES] }
+        Machine { world: World::new(), frames: [NO_FRAME; FRAMES], iterations: [Iteration::default(); FRAMES] }
     }
 
     /// Runs an image on an input.
@@ -142,7 +154,7 @@ impl Machine {
         self.frames[0] = NO_FRAME;
         let main = image.subprogs.first().ok_or("a program without instructions")?;
         regs[1] = world.around.ctx;
-        regs[10] = world.memory.push_frame(0, main.shape);
+        regs[10] = world.memory.push_frame(0, &main.shape);
         Ok(Control { step: main.entry as usize, depth: 0, undef: UNDEFINED_AT_START, fuel: limits.fuel })
     }
 
@@ -162,8 +174,9 @@ impl Machine {
     }
 
     fn interpret(&mut self, image: &Image, at: &mut usize, control: &mut Control, regs: &mut Regs) -> Halt {
+        // Each on its own and never borrowed, so that the host keeps them in registers.
+        let Control { mut step, mut depth, mut undef, mut fuel } = *control;
         let mut r = *regs;
-        let mut c = *control;
 
         macro_rules! reg {
             ($n:expr) => {
@@ -177,6 +190,22 @@ impl Machine {
                     Err(stop) => break Halt::from(stop),
                 }
             };
+        }
+        // Calls something that needs to see or change where the run is.
+        macro_rules! with_control {
+            (|$c:ident| $call:expr) => {{
+                let $c = Control { step, depth, undef, fuel };
+                Control { step, depth, undef, fuel } = $call;
+            }};
+        }
+        macro_rules! leave {
+            () => {{
+                let c = Control { step, depth, undef, fuel };
+                match check!(self.leave(image, c, &mut r)) {
+                    Some(next) => Control { step, depth, undef, fuel } = next,
+                    None => break Halt::Returned(r[0]),
+                }
+            }};
         }
         macro_rules! load {
             ($size:literal, $dst:expr, $base:expr, $off:expr) => {{
@@ -199,16 +228,16 @@ impl Machine {
         macro_rules! fill {
             ($size:literal, $dst:expr, $at:expr) => {{
                 let place = usize::from($at);
-                reg!($dst) = match self.world.memory.fill::<$size>(c.depth, place) {
+                reg!($dst) = match self.world.memory.fill::<$size>(depth, place) {
                     Some(value) => value,
-                    None => check!(self.world.memory.fill_slow(c.depth, place, $size)),
+                    None => check!(self.world.memory.fill_slow(depth, place, $size)),
                 };
             }};
         }
         macro_rules! spill {
             ($size:literal, $at:expr, $value:expr) => {{
                 let value = $value;
-                self.world.memory.spill::<$size>(c.depth, usize::from($at), value);
+                self.world.memory.spill::<$size>(depth, usize::from($at), value);
             }};
         }
         // The two-operand operations, in all forms. Everything else is handed on.
@@ -235,25 +264,25 @@ impl Machine {
             };
             (@jump $width:ident $cond:ident $dst:ident $b:expr, $to:ident) => {
                 if alu::holds(Width::$width, crate::isa::Cond::$cond, reg!($dst), $b) {
-                    c.step = $to as usize;
+                    step = $to as usize;
                 }
             };
         }
 
         let halt = loop {
-            let Some(step) = image.steps.get(c.step) else {
+            let Some(now) = image.steps.get(step) else {
                 break Halt::from(Stop::Trap(TrapKind::LeftProgram));
             };
-            c.step += 1;
-            if c.undef & step.need != 0 {
-                break Halt::from(uninit(c.undef & step.need));
+            step += 1;
+            if undef & now.need != 0 {
+                break Halt::from(uninit(undef & now.need));
             }
-            if c.fuel == 0 {
+            if fuel == 0 {
                 break Halt::OutOfFuel;
             }
-            c.fuel -= 1;
-            c.undef &= step.keep;
-            let rest = op_tables! { two_operands (step.what) };
+            fuel -= 1;
+            undef &= now.keep;
+            let rest = op_tables! { two_operands (now.what) };
             match rest {
                 What::Load1 { dst, base, off } => load!(1, dst, base, off),
                 What::Load2 { dst, base, off } => load!(2, dst, base, off),
@@ -284,7 +313,7 @@ impl Machine {
                 What::SpillK2 { at, imm } => spill!(2, at, imm as u64),
                 What::SpillK4 { at, imm } => spill!(4, at, imm as u64),
                 What::SpillK8 { at, imm } => spill!(8, at, i64::from(imm) as u64),
-                What::Jump { to } => c.step = to as usize,
+                What::Jump { to } => step = to as usize,
                 What::Const { dst, lo, hi } => reg!(dst) = u64::from(lo) | u64::from(hi) << 32,
                 What::MovSx { width, bits, dst, src } => {
                     reg!(dst) = alu::truncate(width, alu::sign_extend(bits, reg!(src)));
@@ -301,51 +330,45 @@ impl Machine {
                 What::LoadPacket { size, src, imm } => match check!(self.load_packet(size, src, imm, &r)) {
                     Some(value) => {
                         r[0] = value;
-                        c.undef |= ARGS;
+                        undef |= ARGS;
                     }
                     None => {
                         r[0] = 0;
-                        match check!(self.leave(image, c, &mut r)) {
-                            Some(next) => c = next,
-                            None => break Halt::Returned(0),
-                        }
+                        leave!();
                     }
                 },
                 What::MayGoto { to } => {
-                    let tries = &mut self.frames[c.depth % FRAMES].tries;
+                    let tries = &mut self.frames[depth % FRAMES].tries;
                     match tries.checked_sub(1) {
                         Some(left) => *tries = left,
-                        None => c.step = to as usize,
+                        None => step = to as usize,
                     }
                 }
                 What::CallLocal { callee } => {
-                    let undef = c.undef & ARGS | SAVED | bit(Reg::R0);
-                    c = check!(self.enter(image, c, &mut r, callee, Back::Caller));
-                    c.undef = undef;
+                    let inherited = undef & ARGS | SAVED | bit(Reg::R0);
+                    with_control!(|c| check!(self.enter(image, c, &mut r, callee, Back::Caller)));
+                    undef = inherited;
                 }
                 What::CallCallback { callee, site } => {
                     self.world.trace.push(Event::Callback { site, index: r[1], ctx: r[2] });
-                    c = check!(self.enter(image, c, &mut r, callee, Back::Caller));
+                    with_control!(|c| check!(self.enter(image, c, &mut r, callee, Back::Caller)));
                 }
-                What::CallLoop { site } => c = check!(self.start_loop(image, c, &mut r, site)),
-                What::CallHelper { id: FOR_EACH } => c = check!(self.start_each(image, c, &mut r)),
-                What::CallHelper { id } => c = check!(self.call_helper(c, &mut r, id)),
-                What::Exit => match check!(self.leave(image, c, &mut r)) {
-                    Some(next) => c = next,
-                    None => break Halt::Returned(r[0]),
-                },
+                What::CallLoop { site } => with_control!(|c| check!(self.start_loop(image, c, &mut r, site))),
+                What::CallHelper { id: FOR_EACH } => with_control!(|c| check!(self.start_each(image, c, &mut r))),
+                What::CallHelper { id } => with_control!(|c| check!(self.call_helper(c, &mut r, id))),
+                What::Exit => leave!(),
                 What::LoopEnter => {
-                    self.frames[c.depth % FRAMES].before_loop = Some(c.undef);
-                    c.undef |= bit(Reg::R0);
-                    c.fuel += 1;
+                    self.frames[depth % FRAMES].before_loop = Some(undef);
+                    undef |= bit(Reg::R0);
+                    fuel += 1;
                 }
                 What::LoopLeave { site, to } => {
-                    c.fuel += 1;
-                    if let Some(before) = self.frames[c.depth % FRAMES].before_loop.take() {
-                        c.undef = c.undef & !SAVED | before & SAVED;
+                    fuel += 1;
+                    if let Some(before) = self.frames[depth % FRAMES].before_loop.take() {
+                        undef = undef & !SAVED | before & SAVED;
                     }
-                    c = self.end_loop(c, &r, site);
-                    c.step = to as usize;
+                    with_control!(|c| self.end_loop(c, &r, site));
+                    step = to as usize;
                 }
                 What::Trap(fault) => break Halt::from(Stop::Trap(fault.kind())),
                 What::Refuse(n) => {
@@ -356,8 +379,8 @@ impl Machine {
                 _ => {}
             }
         };
-        *at = c.step.saturating_sub(1);
-        *control = c;
+        *at = step.saturating_sub(1);
+        *control = Control { step, depth, undef, fuel };
         *regs = r;
         halt
     }
@@ -470,7 +493,7 @@ impl Machine {
             tries: MAY_GOTO_TRIES,
             before_loop: None,
         };
-        r[10] = self.world.memory.push_frame(depth, subprog.shape);
+        r[10] = self.world.memory.push_frame(depth, &subprog.shape);
         c.depth = depth;
         c.step = subprog.entry as usize;
         c.undef = ALL & !(bit(Reg::R1) | bit(Reg::R2) | bit(Reg::R10));
@@ -498,10 +521,12 @@ impl Machine {
                 c.undef &= !bit(Reg::R0);
                 Ok(Some(self.end_loop(c, r, site)))
             }
-            Back::Each { map, callee, count, next, args } => {
+            Back::Each => {
                 let stop = r[0] != 0;
+                let mut iteration = self.iterations[c.depth % FRAMES];
+                iteration.count += 1;
                 let c = self.pop(c, r);
-                self.visit_next(image, c, r, Back::Each { map, callee, count: count + 1, next, args }, stop).map(Some)
+                self.visit_next(image, c, r, iteration, stop).map(Some)
             }
         }
     }
@@ -551,7 +576,7 @@ impl Machine {
         frame.back = back;
         frame.tries = MAY_GOTO_TRIES;
         frame.before_loop = None;
-        r[10] = self.world.memory.push_frame(c.depth, subprog.shape);
+        r[10] = self.world.memory.push_frame(c.depth, &subprog.shape);
         let c = Control { step: subprog.entry as usize, ..c };
         Ok(self.begin_iteration(c, r, site, index, ctx))
     }
@@ -584,13 +609,18 @@ impl Machine {
         if args[3] != 0 {
             return Ok(self.end_each(c, r, args, EINVAL as u64));
         }
-        self.visit_next(image, c, r, Back::Each { map, callee, count: 0, next: 0, args }, false)
+        self.visit_next(image, c, r, Iteration { map, callee, count: 0, next: 0, args }, false)
     }
 
-    fn visit_next(&mut self, image: &Image, c: Control, r: &mut Regs, back: Back, stop: bool) -> Result<Control, Stop> {
-        let Back::Each { map, callee, count, next, args } = back else {
-            return Ok(c);
-        };
+    fn visit_next(
+        &mut self,
+        image: &Image,
+        c: Control,
+        r: &mut Regs,
+        iteration: Iteration,
+        stop: bool,
+    ) -> Result<Control, Stop> {
+        let Iteration { map, callee, count, next, args } = iteration;
         let World { maps, memory, key, .. } = &mut self.world;
         let visit = match maps.get_mut(map as usize) {
             Some(map) if !stop => map.visit(memory, next)?,
@@ -603,7 +633,8 @@ impl Machine {
         let bytes = memory.bytes_mut(*key, len);
         bytes.copy_from_slice(&visit.key[..bytes.len()]);
         let key = memory.set_key(*key, len as u32);
-        let mut c = self.enter(image, c, r, callee, Back::Each { map, callee, count, next: visit.next, args })?;
+        let mut c = self.enter(image, c, r, callee, Back::Each)?;
+        self.iterations[c.depth % FRAMES] = Iteration { next: visit.next, ..iteration };
         r[1..=5].copy_from_slice(&[args[0], key, visit.value, args[2], 0]);
         c.undef &= !(bit(Reg::R3) | bit(Reg::R4));
         c.fuel = c.fuel.saturating_sub(1);

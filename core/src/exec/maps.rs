@@ -173,11 +173,6 @@ impl Map {
         self.def.value_size
     }
 
-    /// Number of entries that the map was made for; bytes, of a ring buffer.
-    pub(super) fn max_entries(&self) -> u32 {
-        self.def.max_entries
-    }
-
     fn unsupported<T>(&self, what: &str) -> Result<T, Stop> {
         Err(Stop::Unsupported(format!("{what} of a map of type {}", self.def.map_type).into()))
     }

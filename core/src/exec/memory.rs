@@ -1,10 +1,10 @@
 //! Memory in which every pointer knows what it points into.
 //!
-//! An address is `0xffff_8000 + slot` in the upper half and a place in the lower half. A slot is a region: a frame, the
+//! An address is `0xffff_8000 ^ slot` in the upper half and a place in the lower half. A slot is a region: a frame, the
 //! context, the packet, a value of a map, a record. Regions are small and lie near the middle of their 4 GiB, so that no
 //! offset that a verifier lets through leads from one to another. Slots and places depend on the layout seed alone and on
 //! the order in which regions come to be, which is the same in all forms of a program. Addresses are negative and large,
-//! as a kernel's are; 0 is NULL.
+//! as a kernel's are; 0 is NULL. Layouts 4n have addresses of four-level page tables, the others of five-level ones.
 //!
 //! A frame has a block of its own by depth, a place that is new for each invocation, and one bit a byte that says whether
 //! the byte was written in this invocation.
@@ -35,6 +35,8 @@ const FUNCTION: u32 = 0x7f00;
 const SLOTS: u32 = 0x8000;
 /// The upper half of an address without its slot.
 const KERNEL_HALF: u32 = 0xffff_8000;
+/// What five-level page tables leave open in it.
+const FIVE_LEVELS: u32 = 0x00ff_0000;
 /// Where places start.
 const MIDDLE: u32 = 0x4000_0000;
 /// Addresses below are NULL with an offset.
@@ -50,9 +52,10 @@ pub(super) enum Stop {
 }
 
 /// How a region behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Kind {
     /// A frame whose own bytes lie apart from the slots of inlined loops.
+    #[default]
     Frame,
     /// A frame whose own bytes overlap with the slots of inlined loops: a broken form.
     SharedFrame,
@@ -85,9 +88,22 @@ pub(super) struct StackShape {
     pub depth: u16,
     /// The slots of inlined loops: lowest offset and the one after the highest; equal when there are none.
     pub spill: (i16, i16),
+    /// How the own bytes behave.
+    kind: Kind,
+    /// The first word of the bits of written bytes that the frame can use.
+    first_word: u8,
 }
 
 impl StackShape {
+    /// A shape from the own bytes, all bytes, and the slots of inlined loops.
+    pub(super) fn new(own: u16, depth: u16, spill: (i16, i16)) -> StackShape {
+        let deepest = usize::from(depth.max(own)).min(FRAME_BLOCK);
+        let first_word = ((FRAME_BLOCK - deepest) / 64) as u8;
+        let shape = StackShape { own, depth, spill, kind: Kind::Frame, first_word };
+        let shared = shape.touches_spill(-i64::from(own), u32::from(own));
+        StackShape { kind: if shared { Kind::SharedFrame } else { Kind::Frame }, ..shape }
+    }
+
     /// Whether an access touches the slots of inlined loops.
     pub(super) fn touches_spill(&self, off: i64, size: u32) -> bool {
         off < i64::from(self.spill.1) && off + i64::from(size) > i64::from(self.spill.0)
@@ -101,6 +117,7 @@ pub(super) struct Memory {
     regions: Vec<Region>,
     written: [[u64; WORDS]; FRAMES],
     shapes: [StackShape; FRAMES],
+    frame_places: [u32; FRAMES],
     generation: u32,
     /// How many frames there are.
     live: usize,
@@ -118,6 +135,7 @@ impl Memory {
             regions: Vec::new(),
             written: [[0; WORDS]; FRAMES],
             shapes: [StackShape::default(); FRAMES],
+            frame_places: [0; FRAMES],
             generation: 0,
             live: 0,
             tag: 0,
@@ -132,7 +150,9 @@ impl Memory {
     pub(super) fn reset(&mut self, layout_seed: u64, uninit: UninitStackRead, context: &'static CtxModel) {
         self.salt = scramble(layout_seed >> 2);
         self.flip = [0, !0, 0x5555_5555, 0xaaaa_aaaa][(layout_seed & 3) as usize];
-        self.tag = KERNEL_HALF | ((self.salt >> 40) as u32 ^ self.flip) & (SLOTS - 1);
+        let variable = ((self.salt >> 40) as u32 ^ self.flip) & (SLOTS - 1);
+        self.tag = KERNEL_HALF ^ self.flip & FIVE_LEVELS | variable;
+        self.frame_places = std::array::from_fn(|n| self.place(n as u64, 16));
         self.generation = 0;
         self.live = 0;
         self.uninit = uninit;
@@ -261,18 +281,18 @@ impl Memory {
     // Frames.
 
     /// Makes the frame of a new invocation; gives its frame pointer.
-    pub(super) fn push_frame(&mut self, frame: usize, shape: StackShape) -> u64 {
+    pub(super) fn push_frame(&mut self, frame: usize, shape: &StackShape) -> u64 {
         let frame = frame % FRAMES;
         self.generation = self.generation.wrapping_add(1) & 0xf_ffff;
         let own = u32::from(shape.own);
-        let end = self.place(frame as u64, 16) + self.generation * FRAME_BLOCK as u32;
+        let end = self.frame_places[frame] + self.generation * FRAME_BLOCK as u32;
         let start = ((frame + 1) * FRAME_BLOCK) as u32 - own;
-        let kind = if shape.touches_spill(-i64::from(own), own) { Kind::SharedFrame } else { Kind::Frame };
-        let deepest = usize::from(shape.depth.max(shape.own)).min(FRAME_BLOCK);
-        self.written[frame][(FRAME_BLOCK - deepest) / 64..].fill(0);
-        self.shapes[frame] = shape;
+        if let Some(words) = self.written[frame].get_mut(usize::from(shape.first_word)..) {
+            words.iter_mut().for_each(|w| *w = 0);
+        }
+        self.shapes[frame] = *shape;
         self.live = frame + 1;
-        self.set_region(frame, Region { lo: end - own, len: own, start, kind, name: RegionName::Frame });
+        self.set_region(frame, Region { lo: end - own, len: own, start, kind: shape.kind, name: RegionName::Frame });
         self.address(frame as u32, end)
     }
 
