@@ -356,12 +356,13 @@ impl<'a> Decoder<'a> {
             Imm64::MapValue { map, off } if family(map) == Some(maps::Family::Array) => {
                 What::ValueAddr { dst, map, off }
             }
-            Imm64::Func { .. } => match self.subprog_starting(at, op) {
+            Imm64::Func { rel, number } => match self.subprog_starting(at, op) {
                 Some(n) => {
                     let id = self.image.subprogs.get(usize::from(n)).map_or(n, |s| s.id);
                     What::FuncAddr { dst, id }
                 }
-                None => What::Trap(Fault::Lost),
+                // The rewrite removed the function; no address takes the place of the fields.
+                None => What::Const { dst, lo: rel as u32, hi: number as u32 },
             },
             Imm64::Map(_) | Imm64::MapValue { .. } => self.refuse("a reference to this map"),
             Imm64::BtfId(_) => self.refuse("a kernel variable"),
