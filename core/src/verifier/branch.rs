@@ -9,7 +9,9 @@ use super::walker::{Check, Next, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::limits::VAR_OFF_MAX;
-use crate::kernel::{Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown};
+use crate::kernel::{
+    Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown,
+};
 
 /// Largest offset of a packet pointer that a comparison with the packet's end vouches for, in bytes.
 const PACKET_OFF_MAX: u64 = 0xffff;

@@ -38,7 +38,7 @@ fn check(program: &Program, rules: &Rules, level: Option<LogLevel>) -> (Verdict,
     let liveness = match rules.walk.liveness {
         LivenessModel::ReadMarks => None,
         LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
-            Ok(liveness) => Some(liveness),
+            Ok(liveness) => liveness,
             Err(rejection) => return finish(Verdict::Rejected(rejection), log, &Statistics::default()),
         },
     };

@@ -383,7 +383,9 @@ fn log_segment(
         Backtracking::SingleFrame => log.line(format_args!("last_idx {last} first_idx {first}")),
         Backtracking::AllFrames => {
             let frame = wanted.frame;
-            log.line(format_args!("mark_precise: frame{frame}: last_idx {last} first_idx {first} subseq_idx {subseq} "));
+            log.line(format_args!(
+                "mark_precise: frame{frame}: last_idx {last} first_idx {first} subseq_idx {subseq} "
+            ));
         }
     }
 }
