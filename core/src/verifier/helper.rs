@@ -514,6 +514,8 @@ impl Walker<'_> {
             }
             Ret::RingbufMemOrNull => {
                 let size = call.alloc_bytes.unwrap_or_default();
+                // The first is for the comparison with NULL; the reference's takes its place.
+                let _ = self.new_id();
                 let id = self.new_id();
                 let (insn, depth) = (self.at, self.cur.depth());
                 let frame = match self.rules.walk.reference_scope {
