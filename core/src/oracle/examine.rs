@@ -100,7 +100,7 @@ impl Examiner {
 }
 
 /// Verifies and rewrites a program.
-pub(crate) fn status(program: &Program, rules: &Rules) -> Status {
+pub fn status(program: &Program, rules: &Rules) -> Status {
     match verifier::verify(program, rules) {
         Verdict::Accepted(facts) => match rewrite::rewrite(program, &facts, rules) {
             Ok(rewritten) => Status::Accepted { facts: Box::new(facts), rewritten: Box::new(rewritten) },

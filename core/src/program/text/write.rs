@@ -47,13 +47,14 @@ pub fn write_test(file: &TestFile) -> String {
 }
 
 /// Names of a program that can stand in its text.
-struct ProgramNames<'a> {
+pub struct ProgramNames<'a> {
     funcs: BTreeMap<InsnIdx, &'a str>,
     maps: Vec<Option<&'a str>>,
 }
 
 impl<'a> ProgramNames<'a> {
-    fn new(program: &'a Program) -> ProgramNames<'a> {
+    /// The names of a program's functions and maps; two maps of one name have none.
+    pub fn new(program: &'a Program) -> ProgramNames<'a> {
         let mut funcs = BTreeMap::new();
         for func in &program.funcs {
             funcs.entry(func.insn).or_insert(func.name.as_str());
