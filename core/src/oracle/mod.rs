@@ -9,6 +9,7 @@
 
 mod examine;
 mod finding;
+mod judge;
 mod tally;
 
 pub use examine::{Examiner, Options, Report, RunPair, Status, status};

@@ -126,6 +126,7 @@ fn annotation(e: &Expectation, labels: &BTreeMap<InsnIdx, String>) -> Option<Str
         Expect::NotInlined { why } => ("not-inlined".to_owned(), why.as_deref().map(quoted)),
         Expect::Retval { input: None, value } => ("retval".to_owned(), Some(value.to_string())),
         Expect::Retval { input: Some(n), value } => (format!("retval[{n}]"), Some(value.to_string())),
+        Expect::Finding { signature } => ("finding".to_owned(), Some(quoted(signature))),
         Expect::InsnsProcessed(_)
         | Expect::Stack { .. }
         | Expect::Insns(_)
