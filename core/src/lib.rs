@@ -6,6 +6,7 @@
 pub mod btf;
 pub mod domain;
 pub mod exec;
+pub mod guest;
 pub mod isa;
 pub mod kernel;
 pub mod oracle;
