@@ -4,6 +4,8 @@
 //! [`exec`] and compared. Data flow and the direction of dependencies: `core/docs/design.md`.
 
 pub mod btf;
+pub mod campaign;
+pub mod cli;
 pub mod domain;
 pub mod exec;
 pub mod guest;

@@ -49,7 +49,15 @@ fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BT
         }
         let layout = Layout::of(program);
         let depth = vec![512; layout.len()];
-        let form = Form { program, layout: &layout, stack_depth: &depth, own_depth: &depth, subprogs: &[], sites: &[] };
+        let form = Form {
+            program,
+            layout: &layout,
+            stack_depth: &depth,
+            own_depth: &depth,
+            subprogs: &[],
+            references: &[],
+            sites: &[],
+        };
         let image = Image::new(&form, rules).expect("an accepted program");
         for (input, run) in program.inputs.iter().zip(answer["runs"].as_array().expect("runs")) {
             let runs = LAYOUT_SEEDS.map(|layout_seed| {

@@ -9,6 +9,9 @@
 
 mod examine;
 mod finding;
+mod judge;
+mod tally;
 
-pub use examine::{Examiner, Options, Report, RunPair, Status};
+pub use examine::{Examiner, Options, Report, RunPair, Status, status};
 pub use finding::{Class, Finding, Vacuous};
+pub use tally::Tally;

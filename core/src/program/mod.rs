@@ -14,6 +14,7 @@ mod type_info;
 pub use error::InputError;
 pub use layout::{Layout, SubprogIdx, subprog_target};
 pub use load::{Format, Loaded, load_bytes};
+pub use text::ProgramNames;
 pub use type_info::TypeInfo;
 
 use crate::btf::Linkage;

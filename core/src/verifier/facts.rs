@@ -24,7 +24,7 @@ pub fn verify(program: &Program, rules: &Rules) -> Verdict {
     let liveness = match rules.walk.liveness {
         LivenessModel::ReadMarks => None,
         LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
-            Ok(liveness) => Some(liveness),
+            Ok(liveness) => liveness,
             Err(rejection) => return Verdict::Rejected(rejection),
         },
     };

@@ -9,7 +9,7 @@ use super::liveness::Liveness;
 use super::precision::{self, HistoryEntry, Trail, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
 use super::structure::{self, Marks as Points, Structure};
-use super::verdict::{Errno, Unfit, Unsupported};
+use super::verdict::{Errno, Unfit};
 use super::visit::Visits;
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op, Reg as RegNo};
@@ -451,11 +451,6 @@ impl<'a> Walker<'a> {
     /// The same for another path that ended, at a back edge.
     pub fn mark_wanted_from(&mut self, start: &State, wanted: Wanted) -> Check<bool> {
         mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted)
-    }
-
-    /// What is not modelled, with its place.
-    pub fn unsupported(&self, what: String) -> Unsupported {
-        Unsupported { at: Some(self.at), what }
     }
 }
 
