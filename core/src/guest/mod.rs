@@ -24,13 +24,14 @@ mod pool;
 pub mod protocol;
 mod qmp;
 mod snapshot;
+mod sources;
 mod wire;
 
 pub use answer::{Answer, Phase, RunAnswer, UnknownVerdict, Verdict};
 pub use cache::Cache;
 pub use error::GuestError;
 pub use facts::Facts;
-pub use fetch::{Fetched, fetch};
+pub use fetch::fetch;
 pub use image::Image;
 pub use log::{Statistics, reason, statistics};
 pub use machine::{Accel, Machine};
