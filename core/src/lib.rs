@@ -6,6 +6,8 @@
 pub mod btf;
 pub mod domain;
 pub mod exec;
+
+pub mod generator;
 pub mod isa;
 pub mod kernel;
 pub mod oracle;
