@@ -124,7 +124,7 @@ impl<'a> Campaign<'a> {
                     while !done.load(Ordering::Relaxed) {
                         let first = next.fetch_add(BLOCK, Ordering::Relaxed);
                         let count = config.limit.count.map_or(BLOCK, |all| all.saturating_sub(first).min(BLOCK));
-                        if count == 0 || send.send((first, worker.block(first, count))).is_err() {
+                        if count == 0 || send.send((first, worker.block(first, count, done))).is_err() {
                             return;
                         }
                     }

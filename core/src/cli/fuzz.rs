@@ -66,7 +66,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         limit: Limit { count: args.count, time },
         jobs: args.jobs.count(),
         rules: versions.iter().map(|v| args.rules.rules(*v)).collect(),
-        options: Options { limits: Limits { fuel: FUEL, ..Limits::default() } },
+        options: Options { limits: Limits { fuel: FUEL, ..Limits::default() }, ..Options::default() },
         known,
         reduce_attempts: args.reduce_attempts,
     };
