@@ -148,7 +148,7 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     /// Offset of a slot.
     pub(super) fn slot(&self, n: u8) -> i16 {
-        -8 * (i16::from(n % self.slots().max(1)) + 1)
+        -8 * (i16::from(n % self.data_slots().max(1)) + 1)
     }
 
     /// Offset of an area.
@@ -196,6 +196,9 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     fn enter(&mut self, func: &'a Func) {
         self.note(Feature::Contract(func.contract));
+        if let Base::Area { carried, .. } = self.base {
+            self.note(Feature::Carried(carried));
+        }
         match func.role {
             Role::Callback => self.enter_callback(func),
             Role::Static | Role::Global => {
@@ -248,7 +251,7 @@ impl<'l, 'a> Fun<'l, 'a> {
     /// Stores something everywhere.
     fn init_frame(&mut self) {
         for n in 0..self.slots() {
-            let off = self.slot(n);
+            let off = -8 * (i16::from(n) + 1);
             let src = if n == 1 { Operand::Reg(self.live(0)) } else { Operand::Imm(i32::from(n)) };
             self.l.code.store(Size::Dw, Reg::R10, off, src);
         }
@@ -289,6 +292,7 @@ impl<'l, 'a> Fun<'l, 'a> {
             self.chain();
         }
         self.late_mistakes();
+        self.keep_last_alive();
         self.observe();
         if !self.slip(Mistake::R0Missing) {
             self.return_value();
@@ -301,6 +305,17 @@ impl<'l, 'a> Fun<'l, 'a> {
         if self.slip(Mistake::Unreachable) {
             self.l.code.imm(Reg::R0, 0);
             self.l.code.exit();
+        }
+    }
+
+    /// Calls the last function. A kernel refuses a program whose last function is removed as dead while another one stays
+    /// and something still refers to the removed one: that would be the fate of most programs with dead callbacks.
+    fn keep_last_alive(&mut self) {
+        if self.l.has_dead_callback && self.body.registers & 0x18 != 0x18 {
+            let leaf = self.l.plan.nodes.len() - 1;
+            let entry = self.l.refer(leaf);
+            self.l.code.call(entry);
+            self.fold(Reg::R0, self.body.init);
         }
     }
 

@@ -1,8 +1,7 @@
 //! Steps that read and write memory: slots, areas, map values, the context and the packet.
 
-use super::features::Feature;
 use super::fun::{Base, Fun, cell};
-use super::inputs::{self, PACKET_WORD};
+use super::inputs::PACKET_WORD;
 use super::kinds::{Carried, Mistake, Prog, Shape, StepKind};
 use super::lower::has_packet;
 use super::maps::MapUse;
@@ -380,7 +379,5 @@ impl Fun<'_, '_> {
             code.helper(LOOKUP);
             code.load(Size::Dw, Reg::R0, Reg::R0, 0);
         }
-        self.note(Feature::Prog(self.prog()));
-        let _ = inputs::COUNT_WORDS;
     }
 }

@@ -143,7 +143,7 @@ pub struct Body {
     /// A number for the stack use.
     pub frame_imm: Imm,
     /// The steps.
-    pub steps: Few<Step, 1, 8>,
+    pub steps: Few<Step, 1, 7>,
     /// The loops that steps refer to.
     pub sites: Few<Site, 0, 2>,
 }
@@ -203,7 +203,7 @@ pub struct Spec {
     /// The loops that main has in any case, beside those of its steps.
     pub main_site: Site,
     /// Callbacks and subprograms; each refers to later ones only.
-    pub funcs: Few<Func, 1, 6>,
+    pub funcs: Few<Func, 1, 5>,
     /// Inputs.
     pub runs: Few<Run, 1, 4>,
     /// Planted mistakes, when the swarm has them.

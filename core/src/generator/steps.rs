@@ -165,6 +165,7 @@ impl Fun<'_, '_> {
         let taken = after.len().min(1);
         if cond == Cond::Eq && after.first().is_some_and(|s| s.kind == StepKind::Loop) {
             self.shape(Shape::LoopDead);
+            self.l.has_dead_callback = true;
         }
         self.l.code.imm(Reg::R0, step.imm.get());
         self.l.code.jump_if_imm(cond, Reg::R0, step.imm.get(), over);
