@@ -48,7 +48,7 @@ pub fn size(spec: &Spec) -> u64 {
 }
 
 /// Specs that are one step smaller than this one.
-pub fn simplifications(spec: &Spec) -> impl Iterator<Item = Spec> {
+pub fn simplifications(spec: &Spec) -> impl Iterator<Item = Spec> + use<> {
     let base = spec.settled();
     let mut all = Candidates { size: size(&base), base, found: Vec::new() };
     all.whole();

@@ -454,8 +454,10 @@ impl Fun<'_, '_> {
         self.note(Feature::Count(kind));
         let (die, cap) = (path.setup.die, self.cap);
         let cap = if self.moves_on(path.callback) { cap.min(MOVES_MAX) } else { cap };
-        let upto = 1 + path.setup.count_imm.below(cap) as i32;
-        let bits = cap.ilog2();
+        // Mostly few: each may be a walk of its own to the verifier.
+        let most = if die & 0x30 == 0x30 { cap } else { cap.min(6) };
+        let upto = 1 + path.setup.count_imm.below(most) as i32;
+        let bits = cap.ilog2().max(1);
         match kind {
             Count::Zero => {
                 self.l.has_dead_callback = true;
@@ -480,7 +482,7 @@ impl Fun<'_, '_> {
             Count::Shifted => {
                 self.source(r1, die);
                 // A word may have 32 bits only: shift those.
-                self.l.code.alu(Width::W32, AluOp::Rsh, r1, Operand::Imm(32 - bits.max(1) as i32));
+                self.l.code.alu(Width::W32, AluOp::Rsh, r1, Operand::Imm(32 - bits as i32));
             }
             Count::Modulo => {
                 self.source(r1, die);
@@ -500,6 +502,7 @@ impl Fun<'_, '_> {
             Count::Rodata => {
                 let fits = |n: &usize| RODATA[*n] <= u64::from(cap);
                 let n = (0..8).filter(fits).nth(usize::from(die % 3)).unwrap_or(0);
+                self.l.has_dead_callback |= RODATA[n] == 0;
                 self.constant(r1, n as u32);
             }
             Count::Limit => self.l.code.imm(r1, LOOPS_MAX as i32),
