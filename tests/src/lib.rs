@@ -1,3 +1,4 @@
 //! Shared parts of the data-driven runners.
 
+pub mod cases;
 pub mod labels;
