@@ -6,13 +6,27 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use loopdiff::generator::{Feature, Features, lower, spec_from_seed};
+use loopdiff::generator::{Feature, Features, Lowered, Spec, lower, spec_from_seed};
 use loopdiff::isa::{NoNames, disassemble};
 use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff::oracle::{Examiner, Options, Status};
+use loopdiff::oracle::{Examiner, Options, Report, Status};
 use loopdiff::verifier::SiteState;
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+/// Cases that are made and then examined together, so that the time of each part can be told.
+const BATCH: u64 = 256;
+
+/// Time that this thread has run, where the system tells it; else the time that has passed.
+fn cpu_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.as_deref().and_then(|t| t.split(' ').next()).and_then(|t| t.parse().ok());
+    nanos.map_or_else(|| START.elapsed(), Duration::from_nanos)
+}
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct Arguments {
     count: u64,
@@ -75,8 +89,11 @@ fn main() {
         return show(seed, &rules, &mut examiner);
     }
     let mut tally = Tally::default();
-    for seed in args.from..args.from + args.count {
-        tally.case(seed, &rules, &mut examiner, args.reason.as_deref());
+    let mut seed = args.from;
+    while seed < args.from + args.count {
+        let end = (seed + BATCH).min(args.from + args.count);
+        tally.batch(seed..end, &rules, &mut examiner, args.reason.as_deref());
+        seed = end;
     }
     tally.print(args.version);
 }
@@ -109,21 +126,26 @@ fn show(seed: u64, rules: &Rules, examiner: &mut Examiner) {
 }
 
 impl Tally {
-    fn case(&mut self, seed: u64, rules: &Rules, examiner: &mut Examiner, reason: Option<&str>) {
-        let start = Instant::now();
-        let spec = spec_from_seed(seed);
-        let generated = Instant::now();
-        let lowered = lower(&spec);
-        let made = Instant::now();
-        let report = examiner.examine(&lowered.program, rules);
-        let done = Instant::now();
-        self.generating += generated - start;
-        self.lowering += made - generated;
-        self.examining += done - made;
-        self.slowest.push((done - made, seed));
-        if self.slowest.len() > 4096 {
-            self.keep_slowest();
+    fn batch(&mut self, seeds: Range<u64>, rules: &Rules, examiner: &mut Examiner, reason: Option<&str>) {
+        let start = cpu_time();
+        let specs: Vec<Spec> = seeds.clone().map(spec_from_seed).collect();
+        let generated = cpu_time();
+        let cases: Vec<Lowered> = specs.iter().map(lower).collect();
+        let lowered = cpu_time();
+        self.generating += generated.saturating_sub(start);
+        self.lowering += lowered.saturating_sub(generated);
+        for (seed, lowered) in seeds.zip(&cases) {
+            let start = cpu_time();
+            let report = examiner.examine(&lowered.program, rules);
+            let taken = cpu_time().saturating_sub(start);
+            self.examining += taken;
+            self.slowest.push((taken, seed));
+            self.case(seed, lowered, &report, reason);
         }
+        self.keep_slowest();
+    }
+
+    fn case(&mut self, seed: u64, lowered: &Lowered, report: &Report, reason: Option<&str>) {
         self.cases += 1;
         let len = lowered.program.insns.len() as u32;
         self.all_lengths.push(len);
@@ -207,7 +229,6 @@ impl Tally {
             us(self.examining),
             1e6 / us(self.generating + self.lowering + self.examining)
         );
-        self.keep_slowest();
         for (time, seed) in &self.slowest {
             println!("    slow: {:>8.1} ms seed {seed}", time.as_secs_f64() * 1e3);
         }

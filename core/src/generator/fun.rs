@@ -36,6 +36,9 @@ pub(super) mod cell {
     pub(crate) const BUFFER: i16 = 24;
 }
 
+/// What a counter that may steer is masked with: few values, as each is a state of its own to the verifier.
+pub(super) const COUNTER_MASK: i32 = 3;
+
 /// A function under construction.
 pub(super) struct Fun<'l, 'a> {
     pub(super) l: &'l mut Lowering<'a>,
@@ -48,7 +51,8 @@ pub(super) struct Fun<'l, 'a> {
     pub(super) origin: [Option<u8>; 11],
     /// The most iterations that a loop may have here.
     pub(super) cap: u32,
-    /// Jump loops around the step that is emitted.
+    /// Loops by jumps around the step that is emitted.
+    pub(super) depth: u8,
     pub(super) in_jumps: bool,
     pub(super) in_may_goto: bool,
     /// Whether the pointer in the area has moved on.
@@ -86,6 +90,7 @@ impl<'l, 'a> Fun<'l, 'a> {
             live: SmallVec::new(),
             origin: [None; 11],
             cap,
+            depth: 0,
             in_jumps: false,
             in_may_goto: false,
             moved: false,
@@ -148,7 +153,7 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     /// Offset of a slot.
     pub(super) fn slot(&self, n: u8) -> i16 {
-        -8 * (i16::from(n % self.slots().max(1)) + 1)
+        -8 * (i16::from(n % self.data_slots().max(1)) + 1)
     }
 
     /// Offset of an area.
@@ -196,6 +201,9 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     fn enter(&mut self, func: &'a Func) {
         self.note(Feature::Contract(func.contract));
+        if let Base::Area { carried, .. } = self.base {
+            self.note(Feature::Carried(carried));
+        }
         match func.role {
             Role::Callback => self.enter_callback(func),
             Role::Static | Role::Global => {
@@ -248,7 +256,7 @@ impl<'l, 'a> Fun<'l, 'a> {
     /// Stores something everywhere.
     fn init_frame(&mut self) {
         for n in 0..self.slots() {
-            let off = self.slot(n);
+            let off = -8 * (i16::from(n) + 1);
             let src = if n == 1 { Operand::Reg(self.live(0)) } else { Operand::Imm(i32::from(n)) };
             self.l.code.store(Size::Dw, Reg::R10, off, src);
         }
@@ -289,6 +297,7 @@ impl<'l, 'a> Fun<'l, 'a> {
             self.chain();
         }
         self.late_mistakes();
+        self.keep_last_alive();
         self.observe();
         if !self.slip(Mistake::R0Missing) {
             self.return_value();
@@ -304,11 +313,25 @@ impl<'l, 'a> Fun<'l, 'a> {
         }
     }
 
+    /// Calls the last function. A kernel refuses a program whose last function is removed as dead while another one stays
+    /// and something still refers to the removed one: that would be the fate of most programs with dead callbacks.
+    fn keep_last_alive(&mut self) {
+        if self.l.has_dead_callback && self.body.registers & 0x38 != 0x38 {
+            let leaf = self.l.plan.nodes.len() - 1;
+            let entry = self.l.refer(leaf);
+            self.l.code.call(entry);
+            self.fold(Reg::R0, self.body.init);
+        }
+    }
+
     /// R0 as main may return it.
     pub(super) fn return_value(&mut self) {
-        self.l.code.mov(Reg::R0, self.acc);
         if self.prog() == Prog::CgroupSkb {
+            // 0 or 1, and therefore precise: not from the accumulator.
+            self.l.code.mov(Reg::R0, self.live(0));
             self.l.code.alu_imm(AluOp::And, Reg::R0, 1);
+        } else {
+            self.l.code.mov(Reg::R0, self.acc);
         }
     }
 
@@ -366,8 +389,8 @@ impl<'l, 'a> Fun<'l, 'a> {
             (End::Stop, _) => code.imm(Reg::R0, 1),
             (End::State, Base::Area { reg, delta, .. }) if self.l.spec.swarm.masked_counters() => {
                 code.load(Size::Dw, Reg::R1, reg, cell::COUNTER - delta);
-                code.alu_imm(AluOp::And, Reg::R1, 7);
-                self.zero_unless(Cond::Ge, Reg::R1, i32::from(pick % 8));
+                code.alu_imm(AluOp::And, Reg::R1, COUNTER_MASK);
+                self.zero_unless(Cond::Ge, Reg::R1, i32::from(pick >> 4 & 3));
             }
             (End::LowBit, _) => {
                 let width = if pick & 8 == 0 { Width::W64 } else { Width::W32 };

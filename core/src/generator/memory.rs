@@ -1,8 +1,7 @@
 //! Steps that read and write memory: slots, areas, map values, the context and the packet.
 
-use super::features::Feature;
-use super::fun::{Base, Fun, cell};
-use super::inputs::{self, PACKET_WORD};
+use super::fun::{Base, COUNTER_MASK, Fun, cell};
+use super::inputs::PACKET_WORD;
 use super::kinds::{Carried, Mistake, Prog, Shape, StepKind};
 use super::lower::has_packet;
 use super::maps::MapUse;
@@ -26,7 +25,7 @@ impl Fun<'_, '_> {
 
     /// The slot of the counter of a loop by jumps at this depth.
     pub(super) fn counter_slot(&self) -> Option<i16> {
-        let depth = u8::from(self.in_jumps) + u8::from(self.in_may_goto);
+        let depth = self.depth;
         let free = depth < self.counters() && self.slots() >= self.counters();
         free.then(|| -8 * (i16::from(self.slots()) - i16::from(depth)))
     }
@@ -89,7 +88,7 @@ impl Fun<'_, '_> {
             code.alu_imm(AluOp::Add, Reg::R0, 1 + i32::from(step.b >> 2 & 1));
         }
         if masked {
-            code.alu_imm(AluOp::And, Reg::R0, 7);
+            code.alu_imm(AluOp::And, Reg::R0, COUNTER_MASK);
         }
         code.store(Size::Dw, base, area + cell::COUNTER, Operand::Reg(Reg::R0));
         self.fold(Reg::R0, step.b >> 3);
@@ -97,7 +96,7 @@ impl Fun<'_, '_> {
             // Now it may steer.
             let dst = self.live(step.a);
             self.l.code.load(Size::Dw, dst, base, area + cell::COUNTER);
-            self.l.code.alu_imm(AluOp::And, dst, 7);
+            self.l.code.alu_imm(AluOp::And, dst, COUNTER_MASK);
             self.origin[dst.at()] = None;
         }
     }
@@ -380,7 +379,5 @@ impl Fun<'_, '_> {
             code.helper(LOOKUP);
             code.load(Size::Dw, Reg::R0, Reg::R0, 0);
         }
-        self.note(Feature::Prog(self.prog()));
-        let _ = inputs::COUNT_WORDS;
     }
 }

@@ -18,8 +18,11 @@ mod kinds;
 mod lower;
 mod maps;
 mod memory;
+mod mutate;
+mod mutate_insns;
 mod plan;
 mod random;
+mod simplify;
 mod site;
 mod spec;
 mod steps;
@@ -30,6 +33,9 @@ pub use kinds::{
     Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Links, Mistake, Prog, Role, Shape, StepKind,
 };
 pub use lower::{Lowered, lower};
+pub use mutate::mutate;
+pub use mutate_insns::{mutate_program, splice};
 pub use random::{SPEC_BYTES, spec_from_seed};
+pub use simplify::{simplifications, size};
 pub use spec::{Body, Chain, Few, Func, Imm, Paths, Run, Setup, Site, Spec, Step};
 pub use swarm::{Dial, Swarm};

@@ -35,7 +35,10 @@ fn edit(program: &mut Program, rng: &mut impl Rng) {
             let op = simple_op(rng);
             splice(program, at, 0, &[op.encode().0]);
         }
-        15 => program.insns.swap(at, (at + 1).min(program.insns.len() - 1)),
+        15 => {
+            let next = (at + 1).min(program.insns.len() - 1);
+            program.insns.swap(at, next);
+        }
         16 => swap_callbacks(program, rng),
         17..=18 => before_loop(program, rng),
         _ => edit_input(program, rng),

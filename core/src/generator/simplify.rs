@@ -33,7 +33,8 @@ pub fn size(spec: &Spec) -> u64 {
         + u64::from(spec.chain.loops.count_ones())
         + number(spec.chain.eights);
     let swarm = u64::from(spec.swarm.is_long()) * 65536
-        + u64::from(spec.swarm.wide < 12)
+        + u64::from(spec.swarm.past_limit())
+        + u64::from(spec.swarm.wide_counts())
         + u64::from(spec.swarm.masked_counters());
     body(&spec.main)
         + site(&spec.main_site)
@@ -47,7 +48,7 @@ pub fn size(spec: &Spec) -> u64 {
 }
 
 /// Specs that are one step smaller than this one.
-pub fn simplifications(spec: &Spec) -> impl Iterator<Item = Spec> {
+pub fn simplifications(spec: &Spec) -> impl Iterator<Item = Spec> + use<> {
     let base = spec.settled();
     let mut all = Candidates { size: size(&base), base, found: Vec::new() };
     all.whole();
@@ -87,10 +88,12 @@ impl Candidates {
         }
         self.edit(|s| s.mistakes.clear());
         for n in 1..self.base.mistakes.len() {
-            self.edit(|s| drop(s.mistakes.remove(n)));
+            self.edit(|s| {
+            s.mistakes.remove(n);
+        });
         }
         self.edit(|s| s.prog = Prog::RawTracepoint);
-        self.edit(|s| s.swarm.wide = 255);
+        self.edit(|s| s.swarm.refused = 255);
         self.edit(|s| s.swarm.counters = 255);
         self.edit(|s| s.chain.more /= 2);
         self.edit(|s| s.chain.loops = 0);
@@ -118,9 +121,9 @@ impl Candidates {
             });
         };
         on(&|b| b.steps.clear());
-        on(&|b| b.steps.truncate(b.steps.len() / 2));
+        on(&|b| b.steps.truncate(steps / 2));
         for n in (0..steps).rev() {
-            on(&|b| drop(b.steps.remove(n)));
+            on(&|b| { b.steps.remove(n); });
         }
         for n in (0..sites).rev() {
             on(&|b| drop(b.sites.remove(n)));
@@ -171,10 +174,14 @@ impl Candidates {
 
     fn inputs(&mut self) {
         for n in (1..self.base.runs.len()).rev() {
-            self.edit(|s| drop(s.runs.remove(n)));
+            self.edit(|s| {
+            s.runs.remove(n);
+        });
         }
         if self.base.runs.len() > 1 {
-            self.edit(|s| drop(s.runs.remove(0)));
+            self.edit(|s| {
+            s.runs.remove(0);
+        });
         }
         for n in 0..self.base.runs.len() {
             self.edit(|s| s.runs[n].seed = 0);

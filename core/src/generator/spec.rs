@@ -62,7 +62,7 @@ pub struct Paths(pub u8);
 impl Paths {
     /// Whether two paths lead to the loop.
     pub const fn fork(self) -> bool {
-        self.0 >= 128
+        self.0 >= 160
     }
 
     /// Whether the paths have different flags.
@@ -143,7 +143,7 @@ pub struct Body {
     /// A number for the stack use.
     pub frame_imm: Imm,
     /// The steps.
-    pub steps: Few<Step, 1, 8>,
+    pub steps: Few<Step, 1, 5>,
     /// The loops that steps refer to.
     pub sites: Few<Site, 0, 2>,
 }
@@ -203,7 +203,7 @@ pub struct Spec {
     /// The loops that main has in any case, beside those of its steps.
     pub main_site: Site,
     /// Callbacks and subprograms; each refers to later ones only.
-    pub funcs: Few<Func, 1, 6>,
+    pub funcs: Few<Func, 1, 4>,
     /// Inputs.
     pub runs: Few<Run, 1, 4>,
     /// Planted mistakes, when the swarm has them.

@@ -2,7 +2,7 @@
 
 use super::features::Feature;
 use super::fun::{Base, Fun};
-use super::kinds::{Contract, Mistake, Role, Shape, StepKind};
+use super::kinds::{Contract, Mistake, Prog, Role, Shape, StepKind};
 use super::plan::{AREA_BYTES, site_of};
 use super::spec::{Imm, Step};
 use super::{code::Label, kinds::Carried};
@@ -165,6 +165,7 @@ impl Fun<'_, '_> {
         let taken = after.len().min(1);
         if cond == Cond::Eq && after.first().is_some_and(|s| s.kind == StepKind::Loop) {
             self.shape(Shape::LoopDead);
+            self.l.has_dead_callback = true;
         }
         self.l.code.imm(Reg::R0, step.imm.get());
         self.l.code.jump_if_imm(cond, Reg::R0, step.imm.get(), over);
@@ -191,7 +192,9 @@ impl Fun<'_, '_> {
         let (cap, jumps, in_may) = (self.cap, self.in_jumps, self.in_may_goto);
         self.cap = (cap / times).max(1);
         (self.in_jumps, self.in_may_goto) = (jumps || !may, in_may || may);
+        self.depth += 1;
         self.steps(&after[..taken]);
+        self.depth -= 1;
         (self.in_jumps, self.in_may_goto, self.cap) = (jumps, in_may, cap);
         self.l.code.load(Size::Dw, Reg::R0, Reg::R10, slot);
         self.l.code.alu_imm(AluOp::Sub, Reg::R0, 1);
@@ -332,8 +335,9 @@ impl Fun<'_, '_> {
     pub(super) fn late_mistakes(&mut self) {
         if self.slip(Mistake::EndlessLoop) {
             let head = self.l.code.label();
+            let live = self.live(0);
             self.l.code.bind(head);
-            self.l.code.jump(head);
+            self.l.code.jump_if_imm(Cond::Ne, live, 3, head);
         }
         if self.slip(Mistake::CallbackMain) {
             let entry = self.l.plan.nodes[0].entry;
@@ -346,7 +350,8 @@ impl Fun<'_, '_> {
         if self.slip(Mistake::CtxBad)
             && let Base::Ctx(ctx) = self.base
         {
-            self.l.code.load(Size::Dw, Reg::R0, ctx, 30000);
+            let off = if self.prog() == Prog::Syscall { -8 } else { 30000 };
+            self.l.code.load(Size::Dw, Reg::R0, ctx, off);
         }
         if self.slip(Mistake::PointerArithmetic) {
             self.l.code.mov(Reg::R0, Reg::R10);

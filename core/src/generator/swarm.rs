@@ -38,8 +38,9 @@ pub struct Swarm {
     pub mistakes: u8,
     /// Counters in contexts are masked, so that they can steer, below 128.
     pub counters: u8,
-    /// Inputs have wide counts (64 bits that are small in the low half) below 12.
-    pub wide: u8,
+    /// Which counts there are that a loop refuses. The two forms of `bpf_loop` are known to differ on these, so that only few
+    /// cases should have them: past the limit below 24, wide (64 bits that are small in the low half) below 8.
+    pub refused: u8,
     /// The program is blown up to the limits of its jumps when this is 0.
     pub long: u16,
 }
@@ -48,6 +49,16 @@ impl Swarm {
     /// Whether counters in contexts stay small.
     pub(super) fn masked_counters(&self) -> bool {
         self.counters < 128
+    }
+
+    /// Whether counts past the limit come to loops that may be inlined.
+    pub(super) fn past_limit(&self) -> bool {
+        self.refused < 24
+    }
+
+    /// Whether counts have more than 32 bits while they are small in the low half.
+    pub(super) fn wide_counts(&self) -> bool {
+        self.refused < 8
     }
 
     /// Whether mistakes are planted.
@@ -116,7 +127,7 @@ impl Spec {
     pub fn settled(&self) -> Spec {
         let mut spec = self.clone();
         if spec.swarm.dials != 0 {
-            let die = u32::from(spec.swarm.counters) << 8 | u32::from(spec.swarm.wide);
+            let die = u32::from(spec.swarm.counters) << 8 | u32::from(spec.swarm.refused);
             let mut weights = Weights { swarm: spec.swarm.clone(), die };
             weights.body(&mut spec.main);
             weights.site(&mut spec.main_site);
