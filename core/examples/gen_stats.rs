@@ -37,8 +37,7 @@ struct Arguments {
 }
 
 fn arguments() -> Option<Arguments> {
-    let mut parsed =
-        Arguments { count: 20_000, from: 0, version: KernelVersion::V7_3, show: None, reason: None };
+    let mut parsed = Arguments { count: 20_000, from: 0, version: KernelVersion::V7_3, show: None, reason: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {

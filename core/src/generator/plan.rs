@@ -21,7 +21,10 @@ const FRAMES_MAX: u8 = 16;
 pub(super) enum Source<'a> {
     Main,
     /// A link of the chain; the next one, and whether it is a callback.
-    Link { next: Option<usize>, loops: bool },
+    Link {
+        next: Option<usize>,
+        loops: bool,
+    },
     Func(&'a Func),
     /// A subprogram that gets a loop's arguments as its own.
     Wrapper,
