@@ -144,6 +144,10 @@ impl Fun<'_, '_> {
     }
 
     fn branch(&mut self, step: &Step, after: &[Step]) -> usize {
+        if !self.may_fork() {
+            self.alu(step);
+            return 0;
+        }
         let then = (1 + usize::from(step.a >> 6 & 1)).min(after.len());
         let otherwise = usize::from(step.b >> 7).min(after.len() - then);
         let (other, join) = (self.l.code.label(), self.l.code.label());
@@ -274,6 +278,9 @@ impl Fun<'_, '_> {
 
     /// Ends the function when a test does not hold.
     fn leave_early(&mut self, step: &Step) {
+        if !self.may_fork() {
+            return self.alu(step);
+        }
         let stay = self.l.code.label();
         self.test(step.a, step.b, step.imm, stay);
         if self.is_main() {

@@ -34,7 +34,7 @@ pub struct Swarm {
     pub end: Dial,
     /// Steps.
     pub step: Dial,
-    /// Mistakes are planted below 26.
+    /// Mistakes are planted below 44.
     pub mistakes: u8,
     /// Counters in contexts are masked, so that they can steer, below 128.
     pub counters: u8,
@@ -63,7 +63,7 @@ impl Swarm {
 
     /// Whether mistakes are planted.
     pub(super) fn has_mistakes(&self) -> bool {
-        self.mistakes < 26
+        self.mistakes < 44
     }
 
     /// Whether the program is made long.
