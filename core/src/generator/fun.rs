@@ -65,16 +65,8 @@ pub(super) struct Fun<'l, 'a> {
 /// Unknown branches of a function, by the number of loops around it.
 const FORKS: [u8; 4] = [8, 5, 2, 1];
 
-const ROLES: [[u8; 4]; 8] = [
-    [6, 7, 8, 9],
-    [9, 6, 7, 8],
-    [8, 9, 6, 7],
-    [7, 8, 9, 6],
-    [6, 9, 8, 7],
-    [7, 6, 9, 8],
-    [8, 7, 6, 9],
-    [9, 8, 7, 6],
-];
+const ROLES: [[u8; 4]; 8] =
+    [[6, 7, 8, 9], [9, 6, 7, 8], [8, 9, 6, 7], [7, 8, 9, 6], [6, 9, 8, 7], [7, 6, 9, 8], [8, 7, 6, 9], [9, 8, 7, 6]];
 
 fn saved(n: u8) -> Reg {
     Reg::new(n).unwrap_or(Reg::R6)

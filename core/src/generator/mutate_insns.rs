@@ -123,19 +123,8 @@ const ALU: [AluOp; 14] = [
     AluOp::Mov,
     AluOp::Arsh,
 ];
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Set,
-    Cond::Ne,
-    Cond::SGt,
-    Cond::SGe,
-    Cond::Lt,
-    Cond::Le,
-    Cond::SLt,
-    Cond::SLe,
-];
+const CONDS: [Cond; 11] =
+    [Cond::Eq, Cond::Gt, Cond::Ge, Cond::Set, Cond::Ne, Cond::SGt, Cond::SGe, Cond::Lt, Cond::Le, Cond::SLt, Cond::SLe];
 
 fn other_width(width: Width) -> Width {
     if width == Width::W64 { Width::W32 } else { Width::W64 }
@@ -253,12 +242,14 @@ fn edit_input(program: &mut Program, rng: &mut impl Rng) {
 pub fn splice(program: &mut Program, at: usize, removed: usize, inserted: &[Insn]) {
     let removed = removed.min(program.insns.len().saturating_sub(at));
     let by = inserted.len() as i64 - removed as i64;
-    let moved = |n: i64| if n < (at + removed).max(at + 1) as i64 && n <= at as i64 {
-        n
-    } else if n < (at + removed) as i64 {
-        (at + inserted.len()) as i64
-    } else {
-        n + by
+    let moved = |n: i64| {
+        if n < (at + removed).max(at + 1) as i64 && n <= at as i64 {
+            n
+        } else if n < (at + removed) as i64 {
+            (at + inserted.len()) as i64
+        } else {
+            n + by
+        }
     };
     // An instruction itself moves when it stands at `at` and something is inserted before it.
     let own = |n: i64| if n < at as i64 { n } else { n + by };

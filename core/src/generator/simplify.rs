@@ -12,12 +12,15 @@ pub fn size(spec: &Spec) -> u64 {
     let kind = |at: usize| at as u64;
     let number = |n: u8| u64::from(n);
     let setup = |s: &Setup| {
-        kind(s.count.at()) + kind(s.flags.at()) + kind(s.ctx.at()) + number(s.count_imm.0) + number(s.callback)
+        kind(s.count.at())
+            + kind(s.flags.at())
+            + kind(s.ctx.at())
+            + number(s.count_imm.0)
+            + number(s.callback)
             + number(s.die)
     };
-    let site = |s: &Site| {
-        256 + setup(&s.first) + setup(&s.second) + number(s.paths.0) + kind(s.join.at()) + number(s.order)
-    };
+    let site =
+        |s: &Site| 256 + setup(&s.first) + setup(&s.second) + number(s.paths.0) + kind(s.join.at()) + number(s.order);
     let body = |b: &Body| {
         let steps = b.steps.iter().map(|s| 512 + kind(s.kind.at()) + number(s.a) + number(s.b) + number(s.imm.0));
         let frame = kind(b.frame.at()) + number(b.frame_imm.0) + number(b.init) + number(b.registers);
@@ -35,7 +38,8 @@ pub fn size(spec: &Spec) -> u64 {
     let swarm = u64::from(spec.swarm.is_long()) * 65536
         + u64::from(spec.swarm.past_limit())
         + u64::from(spec.swarm.wide_counts())
-        + u64::from(spec.swarm.masked_counters());
+        + u64::from(spec.swarm.masked_counters())
+        + u64::from(!spec.swarm.is_old());
     body(&spec.main)
         + site(&spec.main_site)
         + funcs.sum::<u64>()
@@ -89,12 +93,13 @@ impl Candidates {
         self.edit(|s| s.mistakes.clear());
         for n in 1..self.base.mistakes.len() {
             self.edit(|s| {
-            s.mistakes.remove(n);
-        });
+                s.mistakes.remove(n);
+            });
         }
         self.edit(|s| s.prog = Prog::RawTracepoint);
         self.edit(|s| s.swarm.refused = 255);
         self.edit(|s| s.swarm.counters = 255);
+        self.edit(|s| s.swarm.old = 0);
         self.edit(|s| s.chain.more /= 2);
         self.edit(|s| s.chain.loops = 0);
         self.edit(|s| s.chain.eights = 0);
@@ -123,7 +128,9 @@ impl Candidates {
         on(&|b| b.steps.clear());
         on(&|b| b.steps.truncate(steps / 2));
         for n in (0..steps).rev() {
-            on(&|b| { b.steps.remove(n); });
+            on(&|b| {
+                b.steps.remove(n);
+            });
         }
         for n in (0..sites).rev() {
             on(&|b| drop(b.sites.remove(n)));
@@ -155,7 +162,8 @@ impl Candidates {
         on(&|s| s.join = Join::Moves);
         on(&|s| s.order = 0);
         for second in [true, false] {
-            let of = move |s: &mut Site, edit: &dyn Fn(&mut Setup)| edit(if second { &mut s.second } else { &mut s.first });
+            let of =
+                move |s: &mut Site, edit: &dyn Fn(&mut Setup)| edit(if second { &mut s.second } else { &mut s.first });
             for flags in [Flags::Imm64, Flags::One, Flags::Unknown] {
                 on(&|s| of(s, &|x| x.flags = flags));
             }
@@ -175,13 +183,13 @@ impl Candidates {
     fn inputs(&mut self) {
         for n in (1..self.base.runs.len()).rev() {
             self.edit(|s| {
-            s.runs.remove(n);
-        });
+                s.runs.remove(n);
+            });
         }
         if self.base.runs.len() > 1 {
             self.edit(|s| {
-            s.runs.remove(0);
-        });
+                s.runs.remove(0);
+            });
         }
         for n in 0..self.base.runs.len() {
             self.edit(|s| s.runs[n].seed = 0);

@@ -516,7 +516,9 @@ impl Fun<'_, '_> {
                 self.l.code.alu(width, AluOp::Mov, r1, Operand::Imm(-upto));
             }
             Count::Wide if self.l.spec.swarm.wide_counts() => self.l.code.wide(r1, (1 << 32) + u64::from(die % 4)),
-            Count::Wide if die & 1 == 0 && self.may_be_refused(path) => self.l.code.wide(r1, 0x1_0080_0001 + u64::from(die)),
+            Count::Wide if die & 1 == 0 && self.may_be_refused(path) => {
+                self.l.code.wide(r1, 0x1_0080_0001 + u64::from(die))
+            }
             Count::Wide => self.l.code.wide(r1, upto as u64),
         }
     }

@@ -41,8 +41,37 @@ impl Imm {
     /// The number.
     pub const fn get(self) -> i32 {
         const EDGES: [i32; 32] = [
-            -1, -2, -3, -7, -8, -16, -128, -129, -256, -32768, -65536, i32::MIN, i32::MIN + 1, 127, 128, 255, 256, 257,
-            511, 512, 4095, 4096, 32767, 32768, 65535, 65536, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x1000_0000, i32::MAX - 1,
+            -1,
+            -2,
+            -3,
+            -7,
+            -8,
+            -16,
+            -128,
+            -129,
+            -256,
+            -32768,
+            -65536,
+            i32::MIN,
+            i32::MIN + 1,
+            127,
+            128,
+            255,
+            256,
+            257,
+            511,
+            512,
+            4095,
+            4096,
+            32767,
+            32768,
+            65535,
+            65536,
+            0x7f_ffff,
+            0x80_0000,
+            0x80_0001,
+            0x1000_0000,
+            i32::MAX - 1,
             i32::MAX,
         ];
         // Two bytes in three are small.
@@ -222,14 +251,8 @@ impl Spec {
     }
 
     fn simplest() -> Spec {
-        let setup = Setup {
-            callback: 0,
-            count: Count::Zero,
-            count_imm: Imm(0),
-            flags: Flags::Imm64,
-            ctx: Ctx::Null,
-            die: 0,
-        };
+        let setup =
+            Setup { callback: 0, count: Count::Zero, count_imm: Imm(0), flags: Flags::Imm64, ctx: Ctx::Null, die: 0 };
         let body = Body {
             registers: 0,
             init: 0,
