@@ -57,7 +57,14 @@ impl Worker<'_> {
         block
     }
 
-    fn case(&mut self, number: u64, n: usize, case: &Case, block: &mut Block, seen: &mut BTreeSet<(usize, String)>) {
+    fn case(
+        &mut self,
+        number: u64,
+        n: usize,
+        case: &Case,
+        block: &mut Block,
+        seen: &mut BTreeSet<(usize, String)>,
+    ) {
         let Some(rules) = self.rules.get(n) else { return };
         let (report, findings) = match examine_caught(&mut self.examiner, &case.program, rules) {
             Ok(mut report) => {
