@@ -10,6 +10,7 @@ mod items;
 mod json;
 mod options;
 mod output;
+mod reduce;
 mod run;
 mod verify;
 
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Args),
     /// Write a program in another format.
     Convert(convert::Args),
+    /// Make a case smaller while its finding, or its verdict, stays.
+    Reduce(reduce::Args),
 }
 
 /// Runs the command with the arguments of the process.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Inline(args) => inline::main(args, &mut output),
         Command::Run(args) => run::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
+        Command::Reduce(args) => reduce::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));
     match result {
