@@ -118,7 +118,7 @@ fn linked(program: &Program) -> Vec<Vec<String>> {
         let targets: Vec<_> = targets.filter(|t| layout.starting(*t).is_some()).collect();
         open.extend(targets.into_iter().rev());
     }
-    let show = |at: InsnIdx, op: &Result<Op, crate::isa::Insn>| match op {
+    let show = |at: InsnIdx, op: &Result<Op, Insn>| match op {
         Ok(op) if is_reference(op) => {
             let target = op.target(at).and_then(|t| order.iter().position(|start| *start == t));
             format!("{:?} {target:?}", op.with_distance(0))
