@@ -13,6 +13,7 @@ mod items;
 mod json;
 mod options;
 mod output;
+mod reduce;
 mod run;
 mod verify;
 
@@ -47,6 +48,8 @@ enum Command {
     Faults(faults::Args),
     /// Write a program in another format.
     Convert(convert::Args),
+    /// Make a case smaller while its finding, or its verdict, stays.
+    Reduce(reduce::Args),
 }
 
 /// Runs the command with the arguments of the process.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::main(args, &mut output),
         Command::Faults(args) => faults::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
+        Command::Reduce(args) => reduce::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));
     match result {
