@@ -8,6 +8,7 @@ mod exit;
 mod inline;
 mod items;
 mod json;
+mod kernel;
 mod options;
 mod output;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Args),
     /// Write a program in another format.
     Convert(convert::Args),
+    /// Real kernels in guests.
+    Kernel(kernel::Args),
 }
 
 /// Runs the command with the arguments of the process.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Inline(args) => inline::main(args, &mut output),
         Command::Run(args) => run::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
+        Command::Kernel(args) => kernel::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));
     match result {
