@@ -13,5 +13,7 @@ pub mod isa;
 pub mod kernel;
 pub mod oracle;
 pub mod program;
+pub mod reduce;
+pub mod repro;
 pub mod rewrite;
 pub mod verifier;

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod maps;
 mod rules;
 mod rules_domain;
+mod rules_log;
 mod rules_rewrite;
 mod rules_structure;
 mod rules_walk;
@@ -25,6 +26,7 @@ pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
+pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
 pub use rules_rewrite::{Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
 pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, DirectValueMaps, FieldCheck,

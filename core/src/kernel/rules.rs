@@ -4,6 +4,7 @@
 //! room that reads them.
 
 use super::rules_domain::DomainRules;
+use super::rules_log::LogRules;
 use super::rules_rewrite::RewriteRules;
 use super::rules_structure::StructureRules;
 use super::rules_walk::WalkRules;
@@ -148,6 +149,8 @@ pub struct Rules {
     pub structure: StructureRules,
     /// What the rewrite reads.
     pub rewrite: RewriteRules,
+    /// How the log is written.
+    pub log: LogRules,
     /// Tables.
     pub tables: TableRules,
 }
@@ -159,11 +162,11 @@ fn newest() -> KernelVersion {
 impl Rules {
     /// The rules of a version.
     pub fn of(version: KernelVersion) -> Rules {
-        let (range_model, walk) = match version {
-            V6_1 => (RangeModel::MinMax, WalkRules::V6_1),
-            V6_12 => (RangeModel::MinMax, WalkRules::V6_12),
-            V6_18 => (RangeModel::MinMax, WalkRules::V6_18),
-            V7_3 => (RangeModel::Circular, WalkRules::V7_3),
+        let (range_model, walk, log) = match version {
+            V6_1 => (RangeModel::MinMax, WalkRules::V6_1, LogRules::V6_1),
+            V6_12 => (RangeModel::MinMax, WalkRules::V6_12, LogRules::V6_12),
+            V6_18 => (RangeModel::MinMax, WalkRules::V6_18, LogRules::V6_18),
+            V7_3 => (RangeModel::Circular, WalkRules::V7_3, LogRules::V7_3),
         };
         Rules {
             version,
@@ -178,6 +181,7 @@ impl Rules {
             },
             rewrite: RewriteRules::of(version),
             structure: StructureRules::of(version),
+            log,
             tables: TableRules { helpers: version, context: version, maps: version },
         }
     }
