@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod exit;
 mod explain;
+mod fuzz;
 mod inline;
 mod items;
 mod json;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::Args),
     /// Which single fact of a kernel turns the answers of neighbouring versions.
     Explain(explain::Args),
+    /// A campaign: generate cases, look for findings, keep them.
+    Fuzz(fuzz::Args),
     /// Write a program in another format.
     Convert(convert::Args),
     /// Real kernels in guests.
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Inline(args) => inline::main(args, &mut output),
         Command::Run(args) => run::main(args, &mut output),
         Command::Explain(args) => explain::main(args, &mut output),
+        Command::Fuzz(args) => fuzz::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
         Command::Kernel(args) => kernel::main(args, &mut output),
     };

@@ -76,6 +76,11 @@ impl Examiner {
         Examiner { machine: Machine::new(), options }
     }
 
+    /// How programs are examined.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// Verifies, rewrites and runs a program under the rules of a kernel.
     pub fn examine(&mut self, program: &Program, rules: &Rules) -> Report {
         let mut report = Report {
