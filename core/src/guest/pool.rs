@@ -5,7 +5,7 @@
 
 use super::machine::{End, Machine, Patience, Running};
 use super::snapshot::Snapshot;
-use super::wire::{self, Ask};
+use super::wire::{self, Ask, Runs};
 use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, protocol as p};
 use crate::program::Program;
 use std::path::PathBuf;
@@ -208,6 +208,26 @@ impl Pool {
                 return Ok(answer);
             }
             verdict = ended.unwrap_or(verdict);
+        }
+        self.without_runs(kernel, program, ask, verdict)
+    }
+
+    /// The answer to a program that ends guests with `verdict`: when it does so in a run, what is known of its load as well.
+    fn without_runs(
+        &self,
+        kernel: &Kernel,
+        program: &Program,
+        ask: &Ask,
+        verdict: Verdict,
+    ) -> Result<Answer, GuestError> {
+        let in_run =
+            Verdict::Died { phase: Phase::Run } == verdict || Verdict::TimedOut { phase: Phase::Run } == verdict;
+        if in_run {
+            let load_only = Ask { runs: Runs::None, ..*ask };
+            let (mut answers, _) = self.attempt(kernel, std::slice::from_ref(program), &load_only)?;
+            if let Some(answer) = answers.pop() {
+                return Ok(Answer { verdict, ..answer });
+            }
         }
         Ok(Answer::without_load(program, verdict))
     }

@@ -2,6 +2,7 @@
 
 use crate::cli::exit::Failure;
 use crate::cli::items::{self, Item};
+use crate::cli::output::Output;
 use crate::guest::{Accel, Answer, Ask, Cache, Image, Machine, Options, Pool};
 use crate::kernel::KernelVersion;
 use crate::program::Program;
@@ -105,4 +106,13 @@ pub fn each(
         }
     }
     Ok(())
+}
+
+/// Says that a program is passed over.
+pub fn skip(name: &str, why: &str, as_json: bool, output: &mut Output) -> Result<(), Failure> {
+    if as_json {
+        output.json(&serde_json::json!({ "name": name, "skipped": why }))
+    } else {
+        output.line(format_args!("{name}: skipped: {why}"))
+    }
 }

@@ -1,8 +1,10 @@
 //! `loopdiff kernel`: real kernels in guests.
 
+mod confirm;
 mod fetch;
 mod guests;
 mod list;
+mod parity;
 mod record;
 mod run;
 
@@ -25,6 +27,10 @@ enum Command {
     List(list::Args),
     /// Load programs, and run those that are accepted.
     Run(run::Args),
+    /// Compare the model with kernels, and kernels with each other.
+    Parity(parity::Args),
+    /// Run a program with its loops inlined and as helper calls, and compare what both leave behind.
+    Confirm(confirm::Args),
     /// Write answers into files, for tests without guests.
     Record(record::Args),
 }
@@ -34,6 +40,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Fetch(args) => fetch::main(args, output),
         Command::List(args) => list::main(args, output),
         Command::Run(args) => run::main(args, output),
+        Command::Parity(args) => parity::main(args, output),
+        Command::Confirm(args) => confirm::main(args, output),
         Command::Record(args) => record::main(args, output),
     }
 }
