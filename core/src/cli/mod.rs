@@ -2,6 +2,7 @@
 //!
 //! `core/docs/formats.md` is the contract of flags, `--json` and exit codes. Only this room and `campaign` print.
 
+mod bench;
 mod check;
 mod convert;
 mod exit;
@@ -47,6 +48,8 @@ enum Command {
     Convert(convert::Args),
     /// Real kernels in guests.
     Kernel(kernel::Args),
+    /// What an iteration costs, inlined and as a helper call.
+    Bench(bench::Args),
 }
 
 /// Runs the command with the arguments of the process.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
         Command::Kernel(args) => kernel::main(args, &mut output),
+        Command::Bench(args) => bench::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));
     match result {

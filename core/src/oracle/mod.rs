@@ -17,6 +17,7 @@ mod tally;
 pub mod twin;
 pub mod versions;
 
+pub(crate) use examine::images;
 pub use examine::{Examiner, Options, Report, RunPair, Status, status};
 pub use explain::{Answer, Aspect, Cause, Change, explain};
 pub use finding::{Class, Finding, Vacuous};

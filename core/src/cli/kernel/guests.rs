@@ -3,7 +3,7 @@
 use crate::cli::exit::Failure;
 use crate::cli::items::{self, Item};
 use crate::cli::output::Output;
-use crate::guest::{Accel, Answer, Ask, Cache, Image, Machine, Options, Pool};
+use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Machine, Options, Pool};
 use crate::kernel::KernelVersion;
 use crate::program::Program;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug)]
 pub struct Guests {
     /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series.
-    #[arg(long, value_name = "VERSION", value_delimiter = ',', required_unless_present = "image")]
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     kernel: Vec<String>,
     /// A kernel of your own: bzImage or vmlinux.
     #[arg(long, value_name = "PATH")]
@@ -81,7 +81,23 @@ impl Guests {
 
     /// Guests of the kernels that are meant.
     pub fn start(&self) -> Result<Pool, Failure> {
-        Ok(Pool::start(&self.images()?, self.options())?)
+        self.start_with(Clock::Real)
+    }
+
+    /// The same with another clock.
+    pub fn start_with(&self, clock: Clock) -> Result<Pool, Failure> {
+        let images = self.images()?;
+        if images.is_empty() {
+            return Err(Failure::Usage("no kernel is named: --kernel VERSION or --image PATH".to_owned()));
+        }
+        let mut options = self.options();
+        options.machine.clock = clock;
+        Ok(Pool::start(&images, options)?)
+    }
+
+    /// Whether a kernel is named.
+    pub fn is_any(&self) -> bool {
+        !self.kernel.is_empty() || !self.image.is_empty()
     }
 }
 

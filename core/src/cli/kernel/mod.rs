@@ -2,7 +2,7 @@
 
 mod confirm;
 mod fetch;
-mod guests;
+pub(super) mod guests;
 mod list;
 mod parity;
 mod record;
