@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// Entries of jump history after which a checkpoint is forced.
 const HISTORY_MAX: usize = 40;
+/// `BPF_F_TEST_STATE_FREQ`: checkpoints wherever there may be one.
+const TEST_STATE_FREQ: u32 = 1 << 3;
 /// Rounds of passing precision over back edges before everything is marked.
 #[doc(alias = "MAX_BACKEDGE_ITERS")]
 const BACK_EDGE_ROUNDS_MAX: u32 = 64;
@@ -106,8 +108,9 @@ impl Walker<'_> {
     #[doc(alias = "is_state_visited")]
     fn visit(&mut self) -> Check<Visit> {
         let at = self.at;
-        let forced = self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
+        let due = self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
             && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
+        let forced = due || self.program.prog_flags & TEST_STATE_FREQ != 0;
         let far =
             self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
         let mut add = forced || far;
