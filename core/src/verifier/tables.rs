@@ -16,7 +16,11 @@ const MAP_READ_ONLY: u32 = 1 << 7;
 /// before the walk do so on the way, when there are too many frames.
 ///
 /// Kernel: `bpf_compute_live_registers`, `bpf_compute_subprog_arg_access` (7.0 … 7.3).
-pub(super) fn analyse_liveness(program: &Program, structure: &Structure, rules: &Rules) -> Result<Option<Liveness>, Rejection> {
+pub(super) fn analyse_liveness(
+    program: &Program,
+    structure: &Structure,
+    rules: &Rules,
+) -> Result<Option<Liveness>, Rejection> {
     let facts = Tables { program, structure, rules };
     let code = Code { ops: &structure.ops, layout: &structure.layout, facts: &facts, branches: Branches::Kept };
     let refused = match Liveness::analyse(&code) {
