@@ -5,6 +5,7 @@
 mod check;
 mod convert;
 mod exit;
+mod explain;
 mod inline;
 mod items;
 mod json;
@@ -36,6 +37,8 @@ enum Command {
     Inline(inline::Args),
     /// Run one or both forms and show what they return.
     Run(run::Args),
+    /// Which single fact of a kernel turns the answers of neighbouring versions.
+    Explain(explain::Args),
     /// Write a program in another format.
     Convert(convert::Args),
 }
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::main(args, &mut output),
         Command::Inline(args) => inline::main(args, &mut output),
         Command::Run(args) => run::main(args, &mut output),
+        Command::Explain(args) => explain::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));

@@ -1,6 +1,6 @@
 //! Options that commands share.
 
-use crate::kernel::{KernelVersion, Rules};
+use crate::kernel::{FactError, KernelVersion, Rules};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -25,6 +25,23 @@ pub struct RulesOption {
     /// Kernels whose rules are used: 6.1, 6.12, 6.18, 7.3, or all [default: what the file says, else 7.3].
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     pub rules: Vec<Version>,
+    /// A fact of the kernel that is taken to be otherwise; `loopdiff explain --facts` lists them.
+    #[arg(long, value_name = "FACT=VALUE")]
+    pub set: Vec<Setting>,
+}
+
+/// A fact that is set.
+#[derive(Clone, Debug)]
+pub struct Setting(String);
+
+impl std::str::FromStr for Setting {
+    type Err = FactError;
+
+    fn from_str(text: &str) -> Result<Setting, FactError> {
+        // Which facts there are, and which values, does not depend on the version.
+        Rules::of(KernelVersion::NEWEST).set_text(text)?;
+        Ok(Setting(text.to_owned()))
+    }
 }
 
 /// A version, or all of them.
@@ -68,9 +85,14 @@ impl RulesOption {
         versions
     }
 
-    /// The rules of a version.
+    /// The rules of a version, with the facts that were set.
     pub fn rules(&self, version: KernelVersion) -> Rules {
-        Rules::of(version)
+        let mut rules = Rules::of(version);
+        for Setting(text) in &self.set {
+            // It was tried when it was read.
+            let _ = rules.set_text(text);
+        }
+        rules
     }
 }
 

@@ -5,9 +5,11 @@ use super::items::{self, Task};
 use super::json;
 use super::options::Common;
 use super::output::{Output, Tone};
+use crate::kernel::Rules;
 use crate::oracle::{Status, status};
 use crate::program::{Loaded, Program, SubprogIdx};
-use crate::verifier::{Facts, Rejection, SiteState};
+use crate::rewrite::rewrite;
+use crate::verifier::{Facts, LogLevel, Rejection, SiteState, Verdict, verify_with_log};
 
 /// Arguments of `verify`.
 #[derive(clap::Args, Debug)]
@@ -17,6 +19,16 @@ pub struct Args {
     /// Fail when a program has another verdict.
     #[arg(long, value_name = "VERDICT")]
     expect: Option<Expected>,
+    /// The log in the kernel's format: 1 for the path that fails, 2 for all paths.
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          value_parser = clap::value_parser!(u8).range(1..=2))]
+    log: Option<u8>,
+}
+
+impl Args {
+    fn log_level(&self) -> Option<LogLevel> {
+        self.log.map(|level| if level > 1 { LogLevel::All } else { LogLevel::Path })
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +39,14 @@ enum Expected {
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut exit = Exit::Fine;
-    let work = |task: &Task<'_>| task.item.program().map(|p| status(p, &args.common.rules.rules(task.version)));
+    let work = |task: &Task<'_>| {
+        let rules = args.common.rules.rules(task.version);
+        let program = task.item.program()?;
+        Some((status(program, &rules), args.log_level().map(|level| log(program, &rules, level))))
+    };
     items::each(&args.common, work, |task, answer| {
+        let (answer, log) = answer.unzip();
+        let log = log.flatten();
         let accepted = matches!(answer, Some(Status::Accepted { .. }));
         let rejected = matches!(answer, Some(Status::Rejected(_)));
         if args.expect == Some(Expected::Accept) && !accepted || args.expect == Some(Expected::Reject) && !rejected {
@@ -36,10 +54,17 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
         match (&answer, task.item.program()) {
             (Some(status), Some(program)) if args.common.json => {
-                output.json(&json::verdict(&program.name, task.version, status, program))
+                let mut line = json::verdict(&program.name, task.version, status, program);
+                if let (Some(line), Some(log)) = (line.as_object_mut(), log) {
+                    line.insert("log".into(), log.into());
+                }
+                output.json(&line)
             }
             (Some(status), Some(program)) => {
                 heading(task, output)?;
+                if let Some(log) = log {
+                    output.bytes(log.as_bytes())?;
+                }
                 describe(program, status, output)
             }
             _ if args.common.json => output.json(&json::not_a_program(&task.item.loaded, task.version)),
@@ -50,6 +75,18 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
     })?;
     Ok(exit)
+}
+
+/// The log of a program; a refusal by the rewrite stands at its end.
+fn log(program: &Program, rules: &Rules, level: LogLevel) -> String {
+    let (verdict, mut text) = verify_with_log(program, rules, level);
+    if let Verdict::Accepted(facts) = verdict
+        && let Err(rejection) = rewrite(program, &facts, rules)
+    {
+        text.push_str(&rejection.text);
+        text.push('\n');
+    }
+    text
 }
 
 /// The line above the answers to a program: its name, file and rules.

@@ -31,7 +31,8 @@ mod tests;
 pub use image::{Form, Image, Site, SiteKind, Unsupported};
 pub use machine::Machine;
 pub use outcome::{
-    AddressMask, Difference, End, LAYOUT_SEEDS, Outcome, Place, RegionName, Trap, TrapKind, first_difference,
+    AddressMask, Difference, DifferentEvent, End, LAYOUT_SEEDS, Outcome, Place, RegionName, Trap, TrapKind,
+    first_difference, first_different_event,
 };
 pub use trace::{Detail, EVENTS_MAX, Event, Trace};
 

@@ -1,13 +1,13 @@
 //! One program through everything: verify, rewrite, run both forms, compare.
 
-use super::finding::{Class, Finding, Vacuous};
+use super::finding::{Finding, Vacuous};
+use super::judge;
 use crate::exec::{
-    Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Place, Site, SiteKind, TrapKind, UninitStackRead,
-    first_difference,
+    Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Site, SiteKind, UninitStackRead, first_difference,
 };
-use crate::isa::InsnIdx;
+use crate::isa::{InsnIdx, Op, decode};
 use crate::kernel::Rules;
-use crate::program::{Input, Program, SubprogIdx};
+use crate::program::{Input, Program, SubprogIdx, subprog_target};
 use crate::rewrite::{self, Rewritten};
 use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
 
@@ -136,7 +136,7 @@ impl Pair<'_> {
         let exec_rules = exec_rules(rules);
         let images = (
             original_image(self.program, self.facts, &exec_rules),
-            rewritten_image(self.rewritten, self.facts, &exec_rules),
+            rewritten_image(self.program, self.rewritten, self.facts, &exec_rules),
         );
         let (original, rewritten) = match images {
             (Ok(original), Ok(rewritten)) => (original, rewritten),
@@ -169,34 +169,18 @@ impl Pair<'_> {
         out
     }
 
-    fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for (form, outcome) in [("helper form", &pair.original), ("inlined form", &pair.rewritten)] {
-            if let End::Trapped(trap) = &outcome.end {
-                findings.push(Finding {
-                    class: class_of(&trap.kind),
-                    signature: format!("{}:{form}:{}", class_of(&trap.kind), trap_name(&trap.kind)),
-                    evidence: format!("{form}, instruction {}: {}", trap.at, trap.kind),
-                    input: Some(n),
-                });
-            }
+    fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Option<Finding> {
+        if let Some(finding) = judge::traps(pair) {
+            return Some(Finding { input: Some(n), ..finding });
         }
-        if first_difference(&pair.original, &pair.rewritten).is_none() {
-            return findings;
-        }
+        first_difference(&pair.original, &pair.rewritten)?;
         // Run again with everything written down, to find the first point where the two part.
         let limits = Limits { detail: Detail::Full, ..self.options.limits };
-        let original = self.machine.run(images.0, input, &limits);
-        let rewritten = self.machine.run(images.1, input, &limits);
-        if let Some(difference) = first_difference(&original, &rewritten) {
-            findings.push(Finding {
-                class: Class::Equivalence,
-                signature: format!("equivalence:{}", place_name(&difference.place)),
-                evidence: difference.to_string(),
-                input: Some(n),
-            });
-        }
-        findings
+        let again = RunPair {
+            original: self.machine.run(images.0, input, &limits),
+            rewritten: self.machine.run(images.1, input, &limits),
+        };
+        judge::difference(&again).map(|finding| Finding { input: Some(n), ..finding })
     }
 }
 
@@ -209,42 +193,6 @@ fn reason_not_to_compare(pair: &RunPair) -> Option<Vacuous> {
         }
     }
     None
-}
-
-fn class_of(kind: &TrapKind) -> Class {
-    let about_stack = matches!(kind, TrapKind::StackOverrun { .. } | TrapKind::SpillTouched { .. });
-    if about_stack { Class::Stack } else { Class::Safety }
-}
-
-/// A trap without places and values, for signatures.
-fn trap_name(kind: &TrapKind) -> String {
-    match kind {
-        TrapKind::UninitRegister(_) => "uninitialised register".to_owned(),
-        TrapKind::UninitStack { .. } => "uninitialised stack".to_owned(),
-        TrapKind::NullPointer(_) => "null pointer".to_owned(),
-        TrapKind::WildPointer(_) => "wild pointer".to_owned(),
-        TrapKind::DeadFrame(_) => "dead frame".to_owned(),
-        TrapKind::OutOfBounds { region, .. } => format!("out of bounds of {region}"),
-        TrapKind::ReadOnly { region, .. } => format!("write to read-only {region}"),
-        TrapKind::StackOverrun { .. } => "stack overrun".to_owned(),
-        TrapKind::SpillTouched { .. } => "spill slot touched".to_owned(),
-        TrapKind::TooManyFrames => "too many frames".to_owned(),
-        TrapKind::BadArgument { helper, .. } => format!("bad argument of helper {helper}"),
-        TrapKind::FramePointerWritten => "frame pointer written".to_owned(),
-        TrapKind::LeftProgram => "left the program".to_owned(),
-    }
-}
-
-/// A place without its index, for signatures.
-fn place_name(place: &Place) -> &'static str {
-    match place {
-        Place::End => "end",
-        Place::R0 => "r0",
-        Place::Ctx(_) => "ctx",
-        Place::Packet(_) => "packet",
-        Place::Map { .. } => "map",
-        Place::Trace(_) => "trace",
-    }
 }
 
 /// What the executor needs to know of the kernel.
@@ -266,6 +214,7 @@ pub(crate) fn original_image(
         stack_depth: &facts.stack_depth,
         own_depth: &facts.stack_depth,
         subprogs: &[],
+        references: &[],
         sites: &sites,
     };
     Image::new(&form, rules)
@@ -273,10 +222,12 @@ pub(crate) fn original_image(
 
 /// The rewritten program.
 pub(crate) fn rewritten_image(
+    original: &Program,
     rewritten: &Rewritten,
     facts: &Facts,
     rules: &ExecRules,
 ) -> Result<Image, crate::exec::Unsupported> {
+    let references = references(original, rewritten, facts);
     let subprogs: Vec<SubprogIdx> =
         rewritten.layout.starts().iter().map(|start| origin(rewritten, facts, *start)).collect();
     let own_depth: Vec<u16> =
@@ -295,9 +246,22 @@ pub(crate) fn rewritten_image(
         stack_depth: &rewritten.stack_depth,
         own_depth: &own_depth,
         subprogs: &subprogs,
+        references: &references,
         sites: &sites,
     };
     Image::new(&form, rules)
+}
+
+/// What the function references of the rewritten program meant in the original.
+fn references(original: &Program, rewritten: &Rewritten, facts: &Facts) -> Vec<(InsnIdx, SubprogIdx)> {
+    let meant = |at: InsnIdx| {
+        let origin = rewritten.origin.get(at.at()).copied()?;
+        let op = decode(original.insn(origin)?, original.insn(origin.next())).ok()?;
+        matches!(op, Op::LdImm64 { .. }).then(|| facts.layout.starting(subprog_target(origin, &op)?)).flatten()
+    };
+    let insns = rewritten.program.insns.iter().enumerate();
+    let loads = insns.filter(|(_, insn)| insn.is_ld_imm64()).map(|(n, _)| InsnIdx(n as u32));
+    loads.filter_map(|at| Some((at, meant(at)?))).collect()
 }
 
 /// The original subprogram that an instruction of the rewritten program came from.

@@ -8,9 +8,12 @@
 //! Left out: real kernels; the room `guest` has them. Invariant: the same program, rules and inputs give the same report.
 
 mod examine;
+mod explain;
 mod finding;
+mod judge;
 mod tally;
 
 pub use examine::{Examiner, Options, Report, RunPair, Status, status};
+pub use explain::{Answer, Aspect, Cause, Change, explain};
 pub use finding::{Class, Finding, Vacuous};
 pub use tally::Tally;

@@ -4,13 +4,14 @@
 //! `update_loop_inline_state` (6.1 … 7.3). Left out: exceptions, asynchronous callbacks, arguments with BTF pointer types.
 
 use super::branch::widen;
+use super::log::Touched;
 use super::state::{Frame, Kind, Reg, RetRange};
 use super::verdict::Unfit;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
 use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
-use crate::kernel::{CallbackWalk, LeavesCallback, ReferenceScope, ReturnCheck};
+use crate::kernel::{CallbackWalk, GlobalCalls, LeavesCallback, ReferenceScope, ReturnCheck};
 use crate::program::SubprogIdx;
 
 /// R0 to R5, which a call does not keep.
@@ -31,13 +32,36 @@ impl Walker<'_> {
             self.call_global(subprog)?;
             return Ok(Next::Straight);
         }
+        self.log_arguments(subprog);
         let mut callee = self.callee(subprog)?;
         for n in 1..=5 {
             callee.regs[n] = self.cur.top().regs[n];
         }
         self.clear_caller_saved();
         self.cur.push_frame(callee);
+        self.log_entry();
         Ok(Next::To(start))
+    }
+
+    /// Kernel: `btf_check_subprog_call` (6.1 … 7.3): what it says of a static function does not matter, but is logged.
+    #[doc(alias = "btf_check_subprog_call")]
+    fn log_arguments(&mut self, subprog: SubprogIdx) {
+        let Some(log) = &mut self.log else { return };
+        let args = usize::from(self.structure.subprogs[subprog.at()].args.unwrap_or(0).min(5));
+        if let Some(n) = (1..=args).find(|n| self.cur.top().regs[*n].kind != Kind::Scalar) {
+            log.line(format_args!("R{n} is not a scalar"));
+        }
+    }
+
+    fn log_entry(&mut self) {
+        self.touched = Touched::ALL;
+        let depth = self.cur.depth();
+        if let Some(log) = &mut self.log {
+            log.line(format_args!("caller:"));
+            log.state(&self.cur, depth - 1);
+            log.line(format_args!("callee:"));
+            log.state(&self.cur, depth);
+        }
     }
 
     /// A frame for a call from the current instruction, still empty.
@@ -68,7 +92,15 @@ impl Walker<'_> {
             return Err(Stop::invalid(format!("Caller passes invalid args into func#{}{name}", subprog.0)));
         }
         let changes_packet = info.changes_packet_data;
+        let name = info.name.as_deref().unwrap_or_default();
         self.subprogs[subprog.at()].called = true;
+        if let Some(log) = &mut self.log {
+            let n = subprog.0;
+            match self.rules.log.global_calls {
+                GlobalCalls::ByNumber => log.line(format_args!("Func#{n} is global and valid. Skipping.")),
+                GlobalCalls::ByName => log.line(format_args!("Func#{n} ('{name}') is global and assumed valid.")),
+            }
+        }
         if changes_packet {
             self.forget_packet();
         }
@@ -81,6 +113,7 @@ impl Walker<'_> {
     #[doc(alias = "clear_caller_saved_regs")]
     pub fn clear_caller_saved(&mut self) {
         let (model, by_marks) = (self.model(), self.by_read_marks());
+        CALLER_SAVED.iter().for_each(|reg| self.touched.reg(reg.n()));
         let frame = self.cur.top_mut();
         for reg in CALLER_SAVED {
             let reg = &mut frame.regs[reg.at()];
@@ -105,17 +138,20 @@ impl Walker<'_> {
     pub fn call_back(&mut self, subprog: SubprogIdx, args: impl FnOnce(&Frame, &mut Frame)) -> Check<Option<InsnIdx>> {
         self.subprogs[subprog.at()].is_callback = true;
         let start = self.structure.layout.start(subprog);
+        self.log_arguments(subprog);
         if self.rules.walk.callback_walk == CallbackWalk::Once {
             let mut callee = self.callee(subprog)?;
             args(self.cur.top(), &mut callee);
             callee.callback_range = Some(GO_ON_OR_STOP);
             self.clear_caller_saved();
             self.cur.push_frame(callee);
+            self.log_entry();
             return Ok(Some(start));
         }
         let caller = self.cur.depth();
         // The branch is put aside before its frame is made: a call that is too deep fails with it in place.
         self.push_branch(start)?;
+        self.touched = Touched::ALL;
         let mut callee = self.callee(subprog)?;
         args(self.cur.top(), &mut callee);
         callee.callback_range = Some(GO_ON_OR_STOP);
@@ -156,7 +192,11 @@ impl Walker<'_> {
     pub fn check_exit(&mut self) -> Check<Next> {
         self.check_references_released()?;
         if self.cur.depth() > 0 {
-            return self.return_to_caller();
+            let next = self.return_to_caller()?;
+            if let Some(log) = &mut self.log {
+                log.returned();
+            }
+            return Ok(next);
         }
         self.check_return_value()?;
         Ok(Next::End)
@@ -211,16 +251,29 @@ impl Walker<'_> {
             if self.rules.walk.reference_scope == ReferenceScope::PerFrame && self.cur.top().refs != callee.refs {
                 self.cur.top_mut().refs.clone_from(&callee.refs);
             }
+            self.log_return(&callee, callsite.next());
             return Ok(Next::To(callsite.next()));
         }
         if self.rules.walk.callback_walk == CallbackWalk::Once {
+            self.log_return(&callee, callsite.next());
             return Ok(Next::To(callsite.next()));
         }
+        self.log_return(&callee, callsite);
         if let Some(before) = self.previous_entry(&self.cur, callsite) {
             let old = self.checkpoints[before as usize].state.clone();
             widen(&old, &mut self.cur, self.rules);
         }
         Ok(Next::To(callsite))
+    }
+
+    fn log_return(&mut self, callee: &Frame, to: InsnIdx) {
+        let depth = self.cur.depth();
+        if let Some(log) = &mut self.log {
+            log.line(format_args!("returning from callee:"));
+            log.left_frame(callee, depth + 1, &self.cur);
+            log.line(format_args!("to caller at {to}:"));
+            log.state(&self.cur, depth);
+        }
     }
 
     /// Kernel: `retval_range_within`, `verbose_invalid_scalar` (6.1 … 7.3).

@@ -81,10 +81,10 @@ impl Walker<'_> {
         let caller = self.cur.depth();
         let next = self.apply(id, &call)?;
         self.finish_call(caller, proto, &call)?;
-        if let Some(map) = call.map.and_then(|m| self.program.maps.get(m as usize)) {
-            if maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit {
-                return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
-            }
+        if let Some(map) = call.map.and_then(|m| self.program.maps.get(m as usize))
+            && maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit
+        {
+            return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
         }
         if id == HELPER_TAIL_CALL {
             return self.after_tail_call();

@@ -10,7 +10,7 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, ScalarSpills};
+use crate::kernel::{Backtracking, ScalarSpills, Shown};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +130,7 @@ impl Walker<'_> {
     #[doc(alias = "check_stack_read_fixed_off")]
     fn read_stack_fixed(&mut self, frame: usize, off: i64, size: usize, dst: Option<RegNo>) -> Check {
         let (slot_no, byte) = place(off);
+        self.touch_read(slot_no);
         let Some(slot) = self.cur.frame(frame).stack.get(slot_no).copied() else {
             return Err(Stop::bug("stack slot out of reach"));
         };
@@ -234,6 +235,7 @@ impl Walker<'_> {
         let mut all_zero = true;
         for off in from..to {
             let (slot_no, byte) = place(off);
+            self.touch_read(slot_no);
             let Some(slot) = self.cur.frame(frame).stack.get(slot_no) else { break };
             match slot.bytes[byte] {
                 Byte::Zero => {}
@@ -252,6 +254,12 @@ impl Walker<'_> {
         zero.precise = older;
         self.set_reg(dst, zero);
         if zero_spills.is_empty() { Ok(()) } else { self.mark_wanted(zero_spills).map(|_| ()) }
+    }
+
+    fn touch_read(&mut self, slot: usize) {
+        if self.rules.log.shown >= Shown::AndReads {
+            self.touched.slot(slot);
+        }
     }
 
     /// Remembers that the current instruction read or wrote a slot as a register.
@@ -288,6 +296,7 @@ impl Walker<'_> {
         let aligned = off % SLOT_BYTES as i64 == 0;
         let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
         let stored = self.stored(value);
+        self.touched.slot(slot_no);
         match (stored, value) {
             (Some(reg), Some(Operand::Reg(src))) if aligned && reg.kind == Kind::Scalar && self.spills(&reg) => {
                 if older {
@@ -408,6 +417,7 @@ impl Walker<'_> {
         let mut zero_used = false;
         for off in range.min..range.max + size {
             let (slot_no, byte) = place(off);
+            self.touched.slot(slot_no);
             let slot = &mut self.cur.frame_mut(range.frame).stack[slot_no];
             if newer
                 && writes_zero

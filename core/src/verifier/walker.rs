@@ -6,15 +6,16 @@
 //! Left out: speculative paths (programs are loaded with all privileges, so no kernel walks them), locks, kfuncs.
 
 use super::liveness::Liveness;
+use super::log::{Log, Touched};
 use super::precision::{self, HistoryEntry, Trail, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
 use super::structure::{self, Marks as Points, Structure};
-use super::verdict::{Errno, Unfit, Unsupported};
+use super::verdict::{Errno, Unfit};
 use super::visit::Visits;
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op, Reg as RegNo};
 use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
-use crate::kernel::{LivenessModel, RangeModel, Rules};
+use crate::kernel::{GlobalCalls, LivenessModel, RangeModel, Rules, Shown};
 use crate::program::{Program, SubprogIdx};
 
 /// Why the walk ends before all paths are seen.
@@ -82,6 +83,8 @@ struct Pending {
     state: State,
     at: InsnIdx,
     prev: Option<InsnIdx>,
+    /// How long the log was then.
+    log_position: usize,
 }
 
 /// What the visits of one instruction left behind.
@@ -111,6 +114,20 @@ pub(super) struct SubprogFacts {
     pub verified: bool,
 }
 
+/// What the last line of a log counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Statistics {
+    /// Most checkpoints that were looked through at one instruction.
+    pub states_per_insn_max: u32,
+    /// Checkpoints.
+    pub states: u32,
+    /// Checkpoints that are kept, and the most that were at a time.
+    pub states_kept: u32,
+    pub states_peak: u32,
+    /// The longest way of a read mark.
+    pub mark_read: u32,
+}
+
 /// The walk.
 pub(super) struct Walker<'a> {
     pub program: &'a Program,
@@ -129,6 +146,10 @@ pub(super) struct Walker<'a> {
     pub insns_processed: u32,
     pub jumps_processed: u32,
     pub history_entry: Option<usize>,
+    /// What instructions touched since states were last logged.
+    pub touched: Touched,
+    pub log: Option<Log<'a>>,
+    pub statistics: Statistics,
 }
 
 impl<'a> Walker<'a> {
@@ -138,6 +159,7 @@ impl<'a> Walker<'a> {
         structure: &'a Structure,
         rules: &'a Rules,
         liveness: Option<&'a Liveness>,
+        log: Option<Log<'a>>,
     ) -> Walker<'a> {
         let main = Frame::new(rules.range_model, None, 0, SubprogIdx::MAIN);
         Walker {
@@ -157,6 +179,9 @@ impl<'a> Walker<'a> {
             insns_processed: 0,
             jumps_processed: 0,
             history_entry: None,
+            touched: Touched::ALL,
+            log,
+            statistics: Statistics::default(),
         }
     }
 
@@ -182,7 +207,11 @@ impl<'a> Walker<'a> {
         self.pending.clear();
         self.checkpoints.clear();
         self.visits.clear();
-        self.walk_paths()
+        self.touched = Touched::ALL;
+        self.log_function_begin(subprog);
+        self.walk_paths()?;
+        self.log_function_end(subprog);
+        Ok(())
     }
 
     /// Kernel: `do_check` (6.1 … 7.3).
@@ -201,16 +230,56 @@ impl<'a> Walker<'a> {
             }
             self.cur.last_insn = self.prev;
             self.cur.insn = self.at;
-            let next = if self.arrive()? { Next::End } else { self.step()? };
+            let next = if self.arrive()? {
+                if let Some(log) = &mut self.log {
+                    log.safe(self.prev, self.at);
+                }
+                Next::End
+            } else {
+                if let Some(log) = &mut self.log {
+                    log.instruction(self.prev, self.at, &self.cur, &mut self.touched);
+                }
+                self.step()?
+            };
             match next {
                 Next::Straight => self.at = self.at.next(),
                 Next::To(at) => self.at = at,
                 Next::End => {
+                    self.touched = Touched::ALL;
                     self.finish_path()?;
                     let Some(pending) = self.pending.pop() else { return Ok(()) };
                     self.cur = pending.state;
                     self.at = pending.at;
                     self.prev = pending.prev;
+                    if let Some(log) = &mut self.log {
+                        log.resume(pending.log_position);
+                    }
+                }
+            }
+        }
+    }
+
+    fn log_function_begin(&mut self, subprog: SubprogIdx) {
+        let Some(log) = &mut self.log else { return };
+        log.begin();
+        if subprog != SubprogIdx::MAIN && self.rules.log.global_calls == GlobalCalls::ByName {
+            let name = self.structure.subprogs[subprog.at()].name.as_deref().unwrap_or_default();
+            log.line(format_args!("Validating {name}() func#{}...", subprog.0));
+        }
+    }
+
+    fn log_function_end(&mut self, subprog: SubprogIdx) {
+        let Some(log) = &mut self.log else { return };
+        log.end();
+        if subprog != SubprogIdx::MAIN {
+            let n = subprog.0;
+            match (self.rules.log.global_calls, self.structure.subprogs[subprog.at()].name.as_deref()) {
+                (GlobalCalls::ByName, name) => {
+                    let name = name.unwrap_or_default();
+                    log.line(format_args!("Func#{n} ('{name}') is safe for any args that match its prototype"));
+                }
+                (GlobalCalls::ByNumber, _) => {
+                    log.line(format_args!("Func#{n} is safe for any args that match its prototype"));
                 }
             }
         }
@@ -274,13 +343,31 @@ impl<'a> Walker<'a> {
     fn step_jump(&mut self, op: &Op) -> Check<Next> {
         match *op {
             Op::Jump { off, .. } => Ok(Next::To(self.target(off))),
-            Op::JumpIf { width, cond, dst, src, off } => self.check_jump_if(width, cond, dst, src, off),
+            Op::JumpIf { width, cond, dst, src, off } => {
+                let next = self.check_jump_if(width, cond, dst, src, off)?;
+                if let Some(log) = &mut self.log {
+                    log.touched(self.at, &self.cur, &mut self.touched);
+                }
+                Ok(next)
+            }
             Op::MayGoto { off } => self.check_may_goto(off),
-            Op::CallLocal { rel, .. } => self.check_local_call(rel),
-            Op::CallHelper { id } => self.check_helper_call(id),
+            Op::CallLocal { rel, .. } => {
+                self.touch_result();
+                self.check_local_call(rel)
+            }
+            Op::CallHelper { id } => {
+                self.touch_result();
+                self.check_helper_call(id)
+            }
             Op::CallKfunc { id, .. } => Err(Stop::unsupported(format!("kfunc {id}"))),
             Op::Exit => self.check_exit(),
             _ => Err(Stop::bug("not a jump")),
+        }
+    }
+
+    fn touch_result(&mut self) {
+        if self.rules.log.shown >= Shown::AndReads {
+            self.touched.reg(RegNo::R0.n());
         }
     }
 
@@ -298,7 +385,8 @@ impl<'a> Walker<'a> {
         if let Some(parent) = state.parent {
             self.checkpoints[parent as usize].state.branches += 1;
         }
-        self.pending.push(Pending { state, at, prev: Some(self.at) });
+        let log_position = self.log.as_ref().map_or(0, Log::position);
+        self.pending.push(Pending { state, at, prev: Some(self.at), log_position });
         let waiting = self.pending.len();
         if waiting > PENDING_BRANCHES_MAX {
             return Err(Stop::Reject {
@@ -348,6 +436,7 @@ impl<'a> Walker<'a> {
     /// Kernel: `check_reg_arg` with `SRC_OP` (6.1 … 7.3).
     #[doc(alias = "check_reg_arg")]
     pub fn read_reg(&mut self, reg: RegNo) -> Check {
+        self.touched.reg(reg.n());
         let state = self.reg(reg);
         if state.kind == Kind::NotInit {
             return Err(Stop::access(format!("R{} !read_ok", reg.n())));
@@ -363,6 +452,7 @@ impl<'a> Walker<'a> {
     ///
     /// Kernel: `check_reg_arg` with `DST_OP_NO_MARK` (6.1 … 7.3).
     pub fn write_reg(&mut self, reg: RegNo) -> Check {
+        self.touched.reg(reg.n());
         if reg == RegNo::R10 {
             return Err(Stop::access("frame pointer is read only"));
         }
@@ -396,6 +486,7 @@ impl<'a> Walker<'a> {
         if !self.by_read_marks() {
             return;
         }
+        let mut steps = 0;
         while let Some(place) = marks.parent {
             if marks.written {
                 break;
@@ -407,7 +498,9 @@ impl<'a> Walker<'a> {
             }
             reg.marks.read = true;
             marks = reg.marks;
+            steps += 1;
         }
+        self.statistics.mark_read = self.statistics.mark_read.max(steps);
     }
 
     /// Records the current instruction in the path's history, or adds to its entry.
@@ -445,17 +538,12 @@ impl<'a> Walker<'a> {
 
     /// Makes registers and slots count on the path that led here; answers whether that was news to a checkpoint.
     pub fn mark_wanted(&mut self, wanted: Wanted) -> Check<bool> {
-        mark_chain(self.structure, self.rules, &self.cur, &mut self.checkpoints, wanted)
+        mark_chain(self.structure, self.rules, &self.cur, &mut self.checkpoints, wanted, &mut self.log)
     }
 
     /// The same for another path that ended, at a back edge.
     pub fn mark_wanted_from(&mut self, start: &State, wanted: Wanted) -> Check<bool> {
-        mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted)
-    }
-
-    /// What is not modelled, with its place.
-    pub fn unsupported(&self, what: String) -> Unsupported {
-        Unsupported { at: Some(self.at), what }
+        mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted, &mut self.log)
     }
 }
 
@@ -465,6 +553,7 @@ fn mark_chain(
     start: &State,
     checkpoints: &mut [Checkpoint],
     wanted: Wanted,
+    log: &mut Option<Log<'_>>,
 ) -> Check<bool> {
     let trail = Trail {
         ops: &structure.ops,
@@ -475,5 +564,6 @@ fn mark_chain(
         },
         calls_callback: &|at| structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::CALLS_CALLBACK)),
     };
-    precision::mark_chain(&trail, start, checkpoints, wanted)
+    let log = log.as_mut().filter(|log| log.is_all());
+    precision::mark_chain(&trail, start, checkpoints, wanted, log)
 }

@@ -26,6 +26,7 @@ impl Ready {
             stack_depth: &self.stack_depth,
             own_depth: &self.own_depth,
             subprogs: &[],
+            references: &[],
             sites: &self.sites,
         };
         Image::new(&form, rules)
