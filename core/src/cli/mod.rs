@@ -6,6 +6,8 @@ mod check;
 mod convert;
 mod exit;
 mod explain;
+mod faults;
+mod fuzz;
 mod inline;
 mod items;
 mod json;
@@ -39,6 +41,10 @@ enum Command {
     Run(run::Args),
     /// Which single fact of a kernel turns the answers of neighbouring versions.
     Explain(explain::Args),
+    /// A campaign: generate cases, look for findings, keep them.
+    Fuzz(fuzz::Args),
+    /// How many cases it takes to notice each planted fault.
+    Faults(faults::Args),
     /// Write a program in another format.
     Convert(convert::Args),
 }
@@ -53,6 +59,8 @@ pub fn main() -> ExitCode {
         Command::Inline(args) => inline::main(args, &mut output),
         Command::Run(args) => run::main(args, &mut output),
         Command::Explain(args) => explain::main(args, &mut output),
+        Command::Fuzz(args) => fuzz::main(args, &mut output),
+        Command::Faults(args) => faults::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));
