@@ -16,6 +16,7 @@ mod kernel;
 mod options;
 mod output;
 mod reduce;
+mod replay;
 mod run;
 mod verify;
 
@@ -46,6 +47,8 @@ enum Command {
     Explain(explain::Args),
     /// A campaign: generate cases, look for findings, keep them.
     Fuzz(fuzz::Args),
+    /// A corpus against what is expected of it, as CI does.
+    Replay(replay::Args),
     /// How many cases it takes to notice each planted fault.
     Faults(faults::Args),
     /// Write a program in another format.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::main(args, &mut output),
         Command::Fuzz(args) => fuzz::main(args, &mut output),
         Command::Faults(args) => faults::main(args, &mut output),
+        Command::Replay(args) => replay::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
         Command::Reduce(args) => reduce::main(args, &mut output),
         Command::Kernel(args) => kernel::main(args, &mut output),
