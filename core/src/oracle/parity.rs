@@ -14,7 +14,7 @@ use crate::kernel::limits::HELPER_LOOP;
 use crate::kernel::{HelperImms, MapType, ProgType, Rules};
 use crate::program::{Program, SubprogIdx};
 use crate::rewrite::{self, Comparison, LateError, Rewritten};
-use crate::verifier::{Facts, SiteState};
+use crate::verifier::{Errno, Facts, SiteState};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -148,7 +148,7 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
             let errno = Match::of(&rejection.errno.0, &answer.errno, || {
                 format!("errno: ours {}, kernel {}", rejection.errno.0, answer.errno)
             });
-            let is_internal = rejection.errno == crate::verifier::Errno::EFAULT;
+            let is_internal = rejection.errno == Errno::EFAULT;
             let count = match is_internal {
                 // Statistics are not printed, or not of the walk, when a kernel contradicts itself.
                 true => Match::NotCompared("a verifier bug of the kernel".to_owned()),
@@ -175,15 +175,18 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
     }
 }
 
-/// The line that says why; the kernel's own messages where the log has none.
-fn reason(answer: &Answer) -> &str {
-    if answer.message.is_empty() { answer.kmsg.lines().next().unwrap_or_default() } else { &answer.message }
+/// The line that says why: of the log, or of the kernel's own messages where it contradicts itself.
+pub fn reason(answer: &Answer) -> &str {
+    let warned = || answer.kmsg.lines().find(|line| !line.starts_with("---"));
+    match warned() {
+        Some(line) if answer.errno == Errno::EFAULT.0 && !answer.message.starts_with("verifier bug") => line,
+        _ => &answer.message,
+    }
 }
 
 /// The reason of a refusal stands in the log, or, where a kernel contradicts itself, among its own messages.
 fn compare_message(ours: &str, answer: &Answer) -> Match {
-    let kernel_says = answer.message == ours || answer.kmsg.lines().any(|line| line.trim_end() == ours);
-    if kernel_says {
+    if reason(answer).trim_end() == ours {
         return Match::Same;
     }
     Match::Different {
@@ -286,12 +289,25 @@ fn compare_run(program: &Program, ours: &[Outcome], kernel: &RunAnswer) -> Match
     {
         return different("context", at, &first.ctx, &kernel.ctx.0);
     }
-    if !kernel.data.0.is_empty()
-        && let Some(at) = first_difference(&first.packet, &kernel.data.0, &mask.packet)
-    {
-        return different("packet", at, &first.packet, &kernel.data.0);
+    let skipped = link_layer_bytes(program.prog_type);
+    let tail = |bytes: &'_ [u8]| bytes.get(skipped..).unwrap_or_default().to_vec();
+    let (packet, kernel_packet) = (tail(&first.packet), tail(&kernel.data.0));
+    if let Some(at) = first_difference(&packet, &kernel_packet, mask.packet.get(skipped..).unwrap_or_default()) {
+        return different("packet", at, &packet, &kernel_packet);
     }
     Match::Same
+}
+
+/// Bytes at the start of a packet that a test run gives back as zeros: the link layer's, for types that do not see it.
+///
+/// Kernel: `bpf_prog_test_run_skb` (6.1 … 7.3).
+#[doc(alias = "bpf_prog_test_run_skb")]
+fn link_layer_bytes(prog_type: ProgType) -> usize {
+    const ETH_HLEN: usize = 14;
+    match prog_type {
+        ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp => 0,
+        _ => ETH_HLEN,
+    }
 }
 
 /// What belongs to array maps: a kernel's answer has no others.

@@ -4,7 +4,7 @@
 //! signature that names what every kernel did, so programs with one cause fall into one group.
 
 use super::Report;
-use super::parity::{message_kind, of_arrays, outcomes, sites_in_dump};
+use super::parity::{self, message_kind, of_arrays, outcomes, sites_in_dump};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, RunAnswer, Verdict};
 use crate::isa::Insn;
@@ -30,11 +30,14 @@ const BLOW_UP_MIN: u32 = 2_000;
 /// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.
 pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) -> Vec<String> {
     let mut found = Vec::new();
+    let reason = |side: &Side<'_>| format!("{} [{}]", side.answer.errno, message_kind(parity::reason(side.answer)));
     let verdict = |side: &Side<'_>| match &side.answer.verdict {
-        Verdict::Reject => format!("{} [{}]", side.answer.errno, message_kind(&side.answer.message)),
+        Verdict::Reject => reason(side),
         other => other.to_string(),
     };
-    found.extend(signature("verdict", sides, verdict));
+    // Kernels that all refuse, in other words or with another number, are a group of their own.
+    let all_refuse = sides.iter().all(|side| side.answer.verdict == Verdict::Reject);
+    found.extend(signature(if all_refuse { "reason" } else { "verdict" }, sides, verdict));
     let accepted: Vec<Side<'_>> = sides.iter().copied().filter(|side| side.answer.verdict == Verdict::Accept).collect();
     let inlined = |side: &Side<'_>| {
         let sites = sites_in_dump(side.dump);
@@ -42,7 +45,7 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
     };
     found.extend(signature("inlining", &accepted, inlined));
     if sides.iter().any(|side| !side.answer.kmsg.is_empty()) {
-        let said = |side: &Side<'_>| message_kind(splat(&side.answer.kmsg));
+        let said = |side: &Side<'_>| splat(&side.answer.kmsg);
         found.extend(signature("kernel message", sides, said));
     }
     for input in 0..program.inputs.len() {
@@ -81,11 +84,15 @@ fn signature(what: &str, sides: &[Side<'_>], of: impl Fn(&Side<'_>) -> String) -
     Some(format!("{what}: {}", named.join("; ")))
 }
 
-/// The line of a kernel's messages that says what happened.
-fn splat(kmsg: &str) -> &str {
-    let is_mark =
-        |line: &&str| line.starts_with("WARNING: ") || line.starts_with("BUG: ") || line.starts_with("UBSAN: ");
-    kmsg.lines().find(is_mark).or_else(|| kmsg.lines().next()).unwrap_or("none")
+/// What happened, by a kernel's messages, and in which function: nothing that belongs to one build.
+fn splat(kmsg: &str) -> String {
+    let marks = ["WARNING: ", "BUG: ", "UBSAN: "];
+    let Some(line) = kmsg.lines().find(|line| marks.iter().any(|mark| line.starts_with(mark))) else {
+        return message_kind(kmsg.lines().next().unwrap_or("none"));
+    };
+    let function = line.split_ascii_whitespace().find_map(|word| word.split_once("+0x").map(|(name, _)| name));
+    let kind = line.split(':').next().unwrap_or_default();
+    function.map_or_else(|| message_kind(line), |name| format!("{kind} in {name}"))
 }
 
 /// A run's result without the bytes that come from addresses.
@@ -132,8 +139,8 @@ mod tests {
         d.insns_processed = 90_000;
         assert_eq!(found(&[side("x", &a), side("y", &d)]), ["blow-up: y walks more than 10 times what x does"]);
         d.insns_processed = 9_000;
-        d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12\n".to_owned();
-        let expected = "kernel message: x none; y WARNING: CPU: N PID: N at a.c:N";
+        d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
+        let expected = "kernel message: x none; y WARNING in some_function";
         assert_eq!(found(&[side("x", &a), side("y", &d)]), [expected]);
     }
 }
