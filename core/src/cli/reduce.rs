@@ -69,7 +69,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let version = args.rules.versions(&item.rules).into_iter().next().unwrap_or(KernelVersion::NEWEST);
     let rules = args.rules.rules(version);
     let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
-    let mut examiner = Examiner::new(Options { limits });
+    let mut examiner = Examiner::new(Options { limits, ..Options::default() });
     let kept = match args.keep {
         What::Verdict => verdict(program, &rules),
         What::Finding => signature(args, program, version, &mut examiner)?,
