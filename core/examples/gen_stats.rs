@@ -1,7 +1,7 @@
-//! What the generator makes: `gen_stats [COUNT] [--from SEED] [--rules VERSION] [--show SEED] [--reason TEXT]`.
+//! What the generator makes: `gen_stats [COUNT] [--from SEED] [--rules VERSION] [--old] [--show SEED] [--reason TEXT]`.
 //!
 //! Goes over seeds, examines each case, and prints the tables: shares, lengths, features (generated and accepted), reasons for
-//! rejection with numbers blanked, and what the time went to. `--show` prints one case; `--reason` also the first seeds that are
+//! rejection with numbers blanked, and what the time went to. `--old` keeps to what kernels before 6.6 know. `--show` prints one case; `--reason` also the first seeds that are
 //! refused with a text.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -32,17 +32,20 @@ struct Arguments {
     count: u64,
     from: u64,
     version: KernelVersion,
+    old: bool,
     show: Option<u64>,
     reason: Option<String>,
 }
 
 fn arguments() -> Option<Arguments> {
-    let mut parsed = Arguments { count: 20_000, from: 0, version: KernelVersion::V7_3, show: None, reason: None };
+    let mut parsed =
+        Arguments { count: 20_000, from: 0, version: KernelVersion::V7_3, old: false, show: None, reason: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--from" => parsed.from = args.next()?.parse().ok()?,
             "--rules" => parsed.version = args.next()?.parse().ok()?,
+            "--old" => parsed.old = true,
             "--show" => parsed.show = Some(args.next()?.parse().ok()?),
             "--reason" => parsed.reason = args.next(),
             count => parsed.count = count.parse().ok()?,
@@ -79,7 +82,7 @@ struct Tally {
 
 fn main() {
     let Some(args) = arguments() else {
-        eprintln!("usage: gen_stats [COUNT] [--from SEED] [--rules VERSION] [--show SEED] [--reason TEXT]");
+        eprintln!("usage: gen_stats [COUNT] [--from SEED] [--rules VERSION] [--old] [--show SEED] [--reason TEXT]");
         std::process::exit(2);
     };
     let rules = Rules::of(args.version);
@@ -91,7 +94,7 @@ fn main() {
     let mut seed = args.from;
     while seed < args.from + args.count {
         let end = (seed + BATCH).min(args.from + args.count);
-        tally.batch(seed..end, &rules, &mut examiner, args.reason.as_deref());
+        tally.batch(seed..end, &rules, &mut examiner, &args);
         seed = end;
     }
     tally.print(args.version);
@@ -125,21 +128,27 @@ fn show(seed: u64, rules: &Rules, examiner: &mut Examiner) {
 }
 
 impl Tally {
-    fn batch(&mut self, seeds: Range<u64>, rules: &Rules, examiner: &mut Examiner, reason: Option<&str>) {
+    fn batch(&mut self, seeds: Range<u64>, rules: &Rules, examiner: &mut Examiner, args: &Arguments) {
         let start = cpu_time();
-        let specs: Vec<Spec> = seeds.clone().map(spec_from_seed).collect();
+        let mut specs: Vec<Spec> = seeds.clone().map(spec_from_seed).collect();
+        if args.old {
+            specs.iter_mut().for_each(|s| s.swarm.old = 0);
+        }
         let generated = cpu_time();
         let cases: Vec<Lowered> = specs.iter().map(lower).collect();
-        let lowered = cpu_time();
+        let end = cpu_time();
+        let mut reports = Vec::with_capacity(cases.len());
         self.generating += generated.saturating_sub(start);
-        self.lowering += lowered.saturating_sub(generated);
+        self.lowering += end.saturating_sub(generated);
         for (seed, lowered) in seeds.zip(&cases) {
-            let start = cpu_time();
+            let start = Instant::now();
             let report = examiner.examine(&lowered.program, rules);
-            let taken = cpu_time().saturating_sub(start);
-            self.examining += taken;
-            self.slowest.push((taken, seed));
-            self.case(seed, lowered, &report, reason);
+            self.slowest.push((start.elapsed(), seed));
+            reports.push((seed, report));
+        }
+        self.examining += cpu_time().saturating_sub(end);
+        for ((seed, report), lowered) in reports.iter().zip(&cases) {
+            self.case(*seed, lowered, report, args.reason.as_deref());
         }
         self.keep_slowest();
     }

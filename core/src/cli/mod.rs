@@ -2,6 +2,7 @@
 //!
 //! `core/docs/formats.md` is the contract of flags, `--json` and exit codes. Only this room and `campaign` print.
 
+mod bench;
 mod check;
 mod convert;
 mod exit;
@@ -11,6 +12,7 @@ mod fuzz;
 mod inline;
 mod items;
 mod json;
+mod kernel;
 mod options;
 mod output;
 mod reduce;
@@ -50,6 +52,10 @@ enum Command {
     Convert(convert::Args),
     /// Make a case smaller while its finding, or its verdict, stays.
     Reduce(reduce::Args),
+    /// Real kernels in guests.
+    Kernel(kernel::Args),
+    /// What an iteration costs, inlined and as a helper call.
+    Bench(bench::Args),
 }
 
 /// Runs the command with the arguments of the process.
@@ -66,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Faults(args) => faults::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
         Command::Reduce(args) => reduce::main(args, &mut output),
+        Command::Kernel(args) => kernel::main(args, &mut output),
+        Command::Bench(args) => bench::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));
     match result {

@@ -57,8 +57,13 @@ pub(super) struct Fun<'l, 'a> {
     pub(super) in_may_goto: bool,
     /// Whether the pointer in the area has moved on.
     pub(super) moved: bool,
+    /// How many more unknown branches there may be: in nested callbacks the walks of each multiply.
+    forks: u8,
     in_callback: bool,
 }
+
+/// Unknown branches of a function, by the number of loops around it.
+const FORKS: [u8; 4] = [8, 5, 2, 1];
 
 const ROLES: [[u8; 4]; 8] =
     [[6, 7, 8, 9], [9, 6, 7, 8], [8, 9, 6, 7], [7, 8, 9, 6], [6, 9, 8, 7], [7, 6, 9, 8], [8, 7, 6, 9], [9, 8, 7, 6]];
@@ -72,7 +77,7 @@ impl<'l, 'a> Fun<'l, 'a> {
         let spec = l.spec;
         let body = l.plan.nodes[me].func().map_or(&spec.main, |f| &f.body);
         let cap = l.plan.nodes[me].cap();
-        let in_callback = l.plan.nodes[me].nested > 0;
+        let nested = l.plan.nodes[me].nested;
         Fun {
             l,
             me,
@@ -86,7 +91,8 @@ impl<'l, 'a> Fun<'l, 'a> {
             in_jumps: false,
             in_may_goto: false,
             moved: false,
-            in_callback,
+            forks: FORKS[usize::from(nested.min(3))],
+            in_callback: nested > 0,
         }
     }
 
@@ -124,6 +130,13 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     pub(super) fn is_main(&self) -> bool {
         self.me == 0
+    }
+
+    /// Takes one of the unknown branches that this function may have.
+    pub(super) fn may_fork(&mut self) -> bool {
+        let free = self.forks > 0;
+        self.forks = self.forks.saturating_sub(1);
+        free
     }
 
     /// Whether a loop runs this function, however many calls lie between.

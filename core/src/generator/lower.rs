@@ -4,7 +4,7 @@
 //! unreachable. What a function holds in its registers and on its stack stays of one kind from its first step to its last;
 //! therefore steps can stand in any order, in branches and in loops. See [`Fun`](super::fun::Fun).
 
-use super::code::Code;
+use super::code::{Code, Label};
 use super::features::{Feature, Features};
 use super::fun::Fun;
 use super::inputs::{self, Edge};
@@ -82,11 +82,19 @@ impl<'a> Lowering<'a> {
     }
 
     /// The label of a function, which is emitted from now on.
-    pub(super) fn refer(&mut self, node: usize) -> super::code::Label {
+    pub(super) fn refer(&mut self, node: usize) -> Label {
         if !self.referred.contains(&node) {
             self.referred.push(node);
         }
         self.plan.nodes[node].entry
+    }
+
+    /// A callback that refers to this one, or this one.
+    pub(super) fn earlier_callback(&self, node: usize) -> Label {
+        let nodes = &self.plan.nodes;
+        let earlier = |n: &usize| *n > 0 && *n <= node && nodes[*n].role == Role::Callback;
+        let first = self.referred.iter().copied().filter(earlier).min();
+        nodes[first.unwrap_or(node)].entry
     }
 
     fn run(mut self) -> Lowered {

@@ -12,6 +12,11 @@ const LOOKUP: i32 = 1;
 const SKB_LOAD_BYTES: i32 = 26;
 const SIZES: [Size; 4] = [Size::Dw, Size::W, Size::H, Size::B];
 
+/// Offsets of the packet's two pointers in the context.
+const fn packet_fields(prog: Prog) -> (i16, i16) {
+    if matches!(prog, Prog::Xdp) { (0, 4) } else { (76, 80) }
+}
+
 impl Fun<'_, '_> {
     /// Slots that the counters of loops by jumps do not take.
     pub(super) fn data_slots(&self) -> u8 {
@@ -53,7 +58,7 @@ impl Fun<'_, '_> {
             self.fold(Reg::R0, step.a);
         } else {
             let dst = self.live(step.a >> 4);
-            let signed = step.b & 32 != 0 && size != Size::Dw;
+            let signed = step.b & 32 != 0 && size != Size::Dw && !self.l.spec.swarm.is_old();
             self.l.code.op(Op::Load { size, signed, dst, base: Reg::R10, off: slot });
             self.origin[dst.at()] = None;
         }
@@ -310,10 +315,9 @@ impl Fun<'_, '_> {
 
     /// Reads eight bytes of the packet into a live value when there are so many.
     fn packet_read(&mut self, ctx: Reg, step: &Step) {
-        let (data, end) = if self.prog() == Prog::Xdp { (0, 4) } else { (76, 80) };
+        let (data, end) = packet_fields(self.prog());
         let over = self.l.code.label();
         let word = step.imm.0 % 7;
-        let unchecked = self.slip(Mistake::PacketUnchecked);
         let writes = step.b & 8 != 0 && self.prog() != Prog::CgroupSkb;
         let (dst, other) = (self.live(step.a), self.live(step.a >> 4));
         let code = &mut self.l.code;
@@ -321,9 +325,7 @@ impl Fun<'_, '_> {
         code.load(Size::W, Reg::R2, ctx, end);
         code.mov(Reg::R3, Reg::R1);
         code.alu_imm(AluOp::Add, Reg::R3, 8 * (i32::from(word) + 1));
-        if !unchecked {
-            code.jump_if(Width::W64, Cond::Gt, Reg::R3, Operand::Reg(Reg::R2), over);
-        }
+        code.jump_if(Width::W64, Cond::Gt, Reg::R3, Operand::Reg(Reg::R2), over);
         code.load(Size::Dw, dst, Reg::R1, 8 * i16::from(word));
         if writes {
             code.store(Size::B, Reg::R1, 8 * i16::from(word) + 3, Operand::Reg(other));
@@ -369,6 +371,13 @@ impl Fun<'_, '_> {
         if self.slip(Mistake::BadMapOffset) {
             self.value_address(Reg::R1, MapUse::Out, 0);
             self.l.code.load(Size::Dw, Reg::R0, Reg::R1, 60);
+        }
+        if let Base::Ctx(ctx) = self.base
+            && has_packet(self.prog())
+            && self.slip(Mistake::PacketUnchecked)
+        {
+            self.l.code.load(Size::W, Reg::R1, ctx, packet_fields(self.prog()).0);
+            self.l.code.load(Size::B, Reg::R0, Reg::R1, 0);
         }
         if self.data_slots() > 0 && self.slip(Mistake::NullUnchecked) {
             let (slot, map) = (self.slot(0), self.l.maps.index(MapUse::Hash));

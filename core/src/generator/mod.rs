@@ -27,6 +27,8 @@ mod site;
 mod spec;
 mod steps;
 mod swarm;
+#[cfg(test)]
+mod tests;
 
 pub use features::{Feature, Features};
 pub use kinds::{Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Links, Mistake, Prog, Role, Shape, StepKind};

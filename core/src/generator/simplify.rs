@@ -38,7 +38,8 @@ pub fn size(spec: &Spec) -> u64 {
     let swarm = u64::from(spec.swarm.is_long()) * 65536
         + u64::from(spec.swarm.past_limit())
         + u64::from(spec.swarm.wide_counts())
-        + u64::from(spec.swarm.masked_counters());
+        + u64::from(spec.swarm.masked_counters())
+        + u64::from(!spec.swarm.is_old());
     body(&spec.main)
         + site(&spec.main_site)
         + funcs.sum::<u64>()
@@ -98,6 +99,7 @@ impl Candidates {
         self.edit(|s| s.prog = Prog::RawTracepoint);
         self.edit(|s| s.swarm.refused = 255);
         self.edit(|s| s.swarm.counters = 255);
+        self.edit(|s| s.swarm.old = 0);
         self.edit(|s| s.chain.more /= 2);
         self.edit(|s| s.chain.loops = 0);
         self.edit(|s| s.chain.eights = 0);

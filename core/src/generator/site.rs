@@ -6,7 +6,7 @@ use super::inputs;
 use super::kinds::{Carried, Contract, Count, Ctx, Flags, Join, Kind, Mistake, Role, Shape};
 use super::maps::{MapUse, RODATA};
 use super::plan::AREA_BYTES;
-use super::spec::{Setup, Site};
+use super::spec::{Paths, Setup, Site};
 use crate::isa::{AluOp, Cond, Imm64, Op, Operand, Reg, Size, Width};
 use crate::kernel::limits::{HELPER_LOOP, LOOPS_MAX};
 
@@ -26,7 +26,8 @@ impl Fun<'_, '_> {
     /// A loop with all that belongs to it.
     pub(super) fn site(&mut self, site: &Site) {
         self.note_place();
-        let paths = self.paths(site);
+        let differs = if site.paths.fork() && self.may_fork() { site.paths } else { Paths(0) };
+        let paths = self.paths(site, differs);
         self.prepare_cells(&paths);
         let kept = site.order >> 4;
         let spilled = kept & 1 == 1 && self.data_slots() > 0;
@@ -35,7 +36,7 @@ impl Fun<'_, '_> {
             self.l.code.store(Size::Dw, Reg::R10, slot, Operand::Reg(reg));
             self.shape(Shape::LiveSpilled);
         }
-        if site.paths.fork() {
+        if differs.fork() {
             self.fork(site, &paths);
         } else {
             self.arguments(&paths[0], site.order);
@@ -62,9 +63,8 @@ impl Fun<'_, '_> {
     }
 
     /// Both paths; without a fork the second is not used.
-    fn paths(&mut self, site: &Site) -> [Path; 2] {
+    fn paths(&mut self, site: &Site, differs: Paths) -> [Path; 2] {
         let (first, second) = (&site.first, &site.second);
-        let differs = site.paths;
         let callback = self.usable(self.l.plan.callback(self.me, first));
         let mut setup = *first;
         let mut other = callback;
@@ -273,7 +273,7 @@ impl Fun<'_, '_> {
                     return self.null(path.setup.ctx, die);
                 }
                 self.area_ctx(path, 0);
-                if path.setup.ctx == Ctx::NullOrArea {
+                if path.setup.ctx == Ctx::NullOrArea && self.may_fork() {
                     let keep = self.l.code.label();
                     self.test(die, die >> 3, path.setup.count_imm, keep);
                     self.l.code.imm(Reg::R3, 0);
@@ -284,7 +284,7 @@ impl Fun<'_, '_> {
     }
 
     fn null(&mut self, ctx: Ctx, die: u8) {
-        if ctx != Ctx::KnownNull {
+        if ctx != Ctx::KnownNull || !self.may_fork() {
             self.note(Feature::Ctx(Ctx::Null));
             return self.l.code.imm(Reg::R3, 0);
         }
@@ -345,7 +345,7 @@ impl Fun<'_, '_> {
         let off = self.area(pick) + delta;
         self.note(Feature::Ctx(if off == 0 { Ctx::FramePointer } else { Ctx::Area }));
         self.frame_address(off);
-        if ctx == Ctx::TwoAreas && self.areas() > 1 {
+        if ctx == Ctx::TwoAreas && self.areas() > 1 && self.may_fork() {
             self.note(Feature::Ctx(Ctx::TwoAreas));
             let keep = self.l.code.label();
             self.test(path.setup.die >> 2, path.setup.die, path.setup.count_imm, keep);
@@ -366,6 +366,10 @@ impl Fun<'_, '_> {
         let mut flags = path.setup.flags;
         if flags == Flags::Filled && self.data_slots() == 0 {
             flags = Flags::Imm32;
+        }
+        let forks = matches!(flags, Flags::CompareEq | Flags::CompareGt | Flags::Branch | Flags::Compare32);
+        if forks && !self.may_fork() {
+            flags = if matches!(flags, Flags::CompareEq | Flags::CompareGt) { Flags::Mask } else { Flags::Unknown };
         }
         self.note(Feature::Flags(flags));
         match flags {
@@ -520,7 +524,7 @@ impl Fun<'_, '_> {
     }
 
     /// The kind of count that can be had here.
-    fn count_kind(&self, path: &Path) -> Count {
+    fn count_kind(&mut self, path: &Path) -> Count {
         let kind = path.setup.count;
         match kind {
             _ if self.moves_on(path.callback) => match kind {
@@ -530,6 +534,7 @@ impl Fun<'_, '_> {
             Count::Limit if !self.l.plan.nodes[path.callback].stops_soon() || self.cap < 4 => Count::Small,
             Count::Unknown | Count::Unknown32 | Count::Narrow if self.cap < 4 => Count::Masked,
             Count::Filled if self.data_slots() == 0 => Count::Small,
+            Count::CmpU64 | Count::CmpU32 | Count::CmpS64 | Count::CmpS32 if !self.may_fork() => Count::Masked,
             Count::PastLimit | Count::Negative if !self.may_be_refused(path) => Count::Small,
             _ => kind,
         }

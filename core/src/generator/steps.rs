@@ -72,6 +72,7 @@ impl Fun<'_, '_> {
         let src = if step.b & 2 == 0 { Operand::Imm(step.imm.get()) } else { Operand::Reg(other) };
         let nonzero = if step.b & 2 == 0 { Operand::Imm(step.imm.get().max(1)) } else { src };
         let shift = Operand::Imm(step.imm.get().rem_euclid(bits));
+        let old = self.l.spec.swarm.is_old();
         let code = &mut self.l.code;
         match step.b >> 2 & 31 {
             0..=4 => code.alu(width, AluOp::Add, dst, src),
@@ -86,17 +87,19 @@ impl Fun<'_, '_> {
             19 => code.alu(width, AluOp::Mov, dst, src),
             20..=23 => {
                 let ops = [AluOp::Div, AluOp::Mod, AluOp::SDiv, AluOp::SMod];
-                code.alu(width, ops[usize::from(step.b >> 2 & 3)], dst, nonzero);
+                let pick = step.b >> 2 & if old { 1 } else { 3 };
+                code.alu(width, ops[usize::from(pick)], dst, nonzero);
                 self.shape(Shape::Divided);
             }
             24 => code.op(Op::Neg { width, dst }),
-            25..=27 => {
+            25..=27 if !old => {
                 let bits = [8, 16, if width == Width::W64 { 32 } else { 8 }][usize::from(step.imm.0 % 3)];
                 code.op(Op::MovSx { width, bits, dst, src: other });
                 self.shape(Shape::SignExtended);
             }
             28..=29 => {
-                let kind = [Endian::ToLe, Endian::ToBe, Endian::Bswap][usize::from(step.imm.0 % 3)];
+                let kind =
+                    [Endian::ToLe, Endian::ToBe, Endian::Bswap][usize::from(step.imm.0 % if old { 2 } else { 3 })];
                 let bits = [16, 32, 64][usize::from(step.imm.0 / 3 % 3)];
                 code.op(Op::Endian { kind, bits, dst });
                 self.shape(Shape::Swapped);
@@ -144,6 +147,10 @@ impl Fun<'_, '_> {
     }
 
     fn branch(&mut self, step: &Step, after: &[Step]) -> usize {
+        if !self.may_fork() {
+            self.alu(step);
+            return 0;
+        }
         let then = (1 + usize::from(step.a >> 6 & 1)).min(after.len());
         let otherwise = usize::from(step.b >> 7).min(after.len() - then);
         let (other, join) = (self.l.code.label(), self.l.code.label());
@@ -185,7 +192,7 @@ impl Fun<'_, '_> {
         let times = times(step);
         self.l.code.store(Size::Dw, Reg::R10, slot, Operand::Imm(times as i32));
         self.l.code.bind(head);
-        let may = step.kind == StepKind::MayGoto;
+        let may = step.kind == StepKind::MayGoto && !self.l.spec.swarm.is_old();
         if may {
             self.l.code.may_goto(out);
         }
@@ -274,6 +281,9 @@ impl Fun<'_, '_> {
 
     /// Ends the function when a test does not hold.
     fn leave_early(&mut self, step: &Step) {
+        if !self.may_fork() {
+            return self.alu(step);
+        }
         let stay = self.l.code.label();
         self.test(step.a, step.b, step.imm, stay);
         if self.is_main() {
@@ -363,7 +373,7 @@ impl Fun<'_, '_> {
     /// Mistakes at the end of a callback.
     pub(super) fn callback_mistakes(&mut self) {
         if self.slip(Mistake::Recursion) {
-            let entry = self.l.plan.nodes[self.me].entry;
+            let entry = self.l.earlier_callback(self.me);
             self.l.code.func(Reg::R2, entry);
             self.l.code.imm(Reg::R1, 0);
             self.l.code.imm(Reg::R3, 0);
