@@ -331,7 +331,7 @@ impl Counts {
         let program = Program { prog_type, insns, maps, inputs, ..Program::default() };
         let limits = Limits { fuel: 100_000, ..Limits::default() };
         let start = Instant::now();
-        let report = Examiner::new(Options { limits }).examine(&program, &Rules::of(version));
+        let report = Examiner::new(Options { limits, ..Options::default() }).examine(&program, &Rules::of(version));
         assert!(start.elapsed() < TIME_MAX, "{}", text::write(&program));
         match report.status {
             Status::Accepted { .. } => self.accepted += 1,
