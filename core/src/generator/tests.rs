@@ -6,7 +6,7 @@ use crate::program::{Layout, Program};
 use crate::verifier::SiteState;
 use crate::verifier::structure::{self, Refusal};
 use proptest::prelude::*;
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Mistakes that a kernel finds before it walks any path.
@@ -122,8 +122,7 @@ fn bytes_that_run_out_give_the_simplest_case() {
 #[test]
 fn splicing_leads_everything_along() {
     let text = "r1 = 3\nr2 = cb ll\nif r1 > 2 goto over\nr3 = 1\nover:\ncall sub\nexit\nsub:\nr0 = 0\nexit\ncb:\nr0 = 0\nexit\n";
-    let before = crate::isa::assemble(text).expect("a program");
-    let mut program = Program { insns: before.insns, ..Program::default() };
+    let mut program = crate::program::text::parse(text).expect("a program").program;
     let layout = Layout::of(&program);
     let nop = Op::Jump { off: 0, wide: false }.encode().0;
     for at in [0, 1, 3, 4] {
@@ -206,7 +205,7 @@ fn seeds_stay_what_they_were() {
     assert_eq!(spec, spec_from_seed(1));
     assert_ne!(spec, spec_from_seed(2));
     let mut bytes = [0; 8];
-    rand::Rng::fill_bytes(&mut ChaCha8Rng::seed_from_u64(1), &mut bytes);
+    Rng::fill_bytes(&mut ChaCha8Rng::seed_from_u64(1), &mut bytes);
     assert_eq!(bytes, FIRST_BYTES_OF_SEED_1);
 }
 
