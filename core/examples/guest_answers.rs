@@ -17,7 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let seconds = start.elapsed().as_secs_f64();
         let tally = pool.kernels()[0].tally();
         let n = answers.len() as f64;
-        eprintln!("{wanted}: {n} in {seconds:.1} s, {:.0}/s, {:.0}/CPU-s, {tally:?}", n / seconds, n / tally.cpu_seconds);
+        eprintln!(
+            "{wanted}: {n} in {seconds:.1} s, {:.0}/s, {:.0}/CPU-s, {tally:?}",
+            n / seconds,
+            n / tally.cpu_seconds
+        );
         let mut out = std::fs::File::create(format!("{}/kernel-{wanted}.jsonl", args[1]))?;
         for answer in &answers {
             writeln!(out, "{}", serde_json::to_string(answer)?)?;

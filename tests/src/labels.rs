@@ -89,7 +89,7 @@ pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
     let mut reports = Vec::new();
     for layout_seed in LAYOUT_SEEDS {
         let limits = Limits { fuel: FUEL, layout_seed, ..Limits::default() };
-        let report = Examiner::new(Options { limits }).examine(program, rules);
+        let report = Examiner::new(Options { limits, ..Options::default() }).examine(program, rules);
         let ran = !report.runs.is_empty();
         reports.push(report);
         if !ran {

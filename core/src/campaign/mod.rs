@@ -19,15 +19,18 @@
 //! Kernel: none; this is the harness.
 
 mod case;
+mod faults;
 mod files;
 mod known;
 mod run;
 mod stats;
 mod store;
 mod story;
+pub mod targets;
 mod work;
 
 pub use case::{Case, Envelope, make};
+pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
 pub use known::{Known, KnownDivergence, KnownError};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};

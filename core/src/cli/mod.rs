@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod exit;
 mod explain;
+mod faults;
 mod fuzz;
 mod inline;
 mod items;
@@ -42,6 +43,8 @@ enum Command {
     Explain(explain::Args),
     /// A campaign: generate cases, look for findings, keep them.
     Fuzz(fuzz::Args),
+    /// How many cases it takes to notice each planted fault.
+    Faults(faults::Args),
     /// Write a program in another format.
     Convert(convert::Args),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(args, &mut output),
         Command::Explain(args) => explain::main(args, &mut output),
         Command::Fuzz(args) => fuzz::main(args, &mut output),
+        Command::Faults(args) => faults::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
     };
     let result = result.and_then(|exit| output.flush().map(|()| exit));

@@ -57,9 +57,10 @@ impl Default for Machine {
 impl Machine {
     /// The kernel's command line.
     fn command_line(&self) -> String {
-        let mut line = "console=ttyS0 loglevel=5 nokaslr nosoftlockup nowatchdog rcupdate.rcu_cpu_stall_suppress=1 panic=-1 \
+        let mut line =
+            "console=ttyS0 loglevel=5 nokaslr nosoftlockup nowatchdog rcupdate.rcu_cpu_stall_suppress=1 panic=-1 \
                         oops=panic"
-            .to_owned();
+                .to_owned();
         if !self.boot_args.iter().any(|arg| arg.starts_with("mitigations=")) {
             line += " mitigations=off";
         }

@@ -110,12 +110,7 @@ impl Pool {
         for image in images {
             let make = || Snapshot::of(image, &options.machine, &options.snapshots);
             let snapshot = make().or_else(|error| if is_lasting(&error) { Err(error) } else { make() })?;
-            kernels.push(Kernel {
-                image: image.clone(),
-                snapshot,
-                idle: Mutex::default(),
-                tally: Mutex::default(),
-            });
+            kernels.push(Kernel { image: image.clone(), snapshot, idle: Mutex::default(), tally: Mutex::default() });
         }
         Ok(Pool { kernels, options })
     }
@@ -214,7 +209,12 @@ impl Pool {
     }
 
     /// Hands programs to a guest: the answers, and how the guest ended if it did. Without an end there is at least one answer.
-    fn attempt(&self, kernel: &Kernel, programs: &[Program], ask: &Ask) -> Result<(Vec<Answer>, Option<Verdict>), GuestError> {
+    fn attempt(
+        &self,
+        kernel: &Kernel,
+        programs: &[Program],
+        ask: &Ask,
+    ) -> Result<(Vec<Answer>, Option<Verdict>), GuestError> {
         let request: Vec<u8> = programs.iter().flat_map(|program| wire::encode(program, ask)).collect();
         if request.len() > p::REQUEST_MAX {
             let too_long = |p| Answer::without_load(p, Verdict::NotRun("the program is too long".to_owned()));

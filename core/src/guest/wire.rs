@@ -74,7 +74,11 @@ impl Default for Ask {
 fn takes_context_alone(prog_type: ProgType) -> bool {
     matches!(
         prog_type,
-        ProgType::RawTracepoint | ProgType::RawTracepointWritable | ProgType::Syscall | ProgType::Tracing | ProgType::Lsm
+        ProgType::RawTracepoint
+            | ProgType::RawTracepointWritable
+            | ProgType::Syscall
+            | ProgType::Tracing
+            | ProgType::Lsm
     )
 }
 

@@ -48,7 +48,7 @@ pub fn checks(case: &Case, version: KernelVersion) -> Vec<Check> {
 /// Verifies, rewrites and runs a case under the rules of a kernel.
 pub fn examine(case: &Case, version: KernelVersion) -> Report {
     let limits = Limits { fuel: FUEL, ..Limits::default() };
-    Examiner::new(Options { limits }).examine(&case.file.program, &Rules::of(version))
+    Examiner::new(Options { limits, ..Options::default() }).examine(&case.file.program, &Rules::of(version))
 }
 
 /// What is not as expected. Empty when the check holds.

@@ -44,7 +44,8 @@ pub fn read(path: &Path, source: &str) -> Result<Case, InputError> {
         return Err(error.hint("# and a few words").in_file(path));
     };
     let mut file = text::parse(source).map_err(|e| e.in_file(path))?;
-    let vague = |e: &&Expectation| matches!(e.what, Expect::Reject { text: None, .. } | Expect::Reject { errno: None, .. });
+    let vague =
+        |e: &&Expectation| matches!(e.what, Expect::Reject { text: None, .. } | Expect::Reject { errno: None, .. });
     if let Some(vague) = file.expect.all().iter().find(vague) {
         let error = InputError::new("`reject` without error number or text").at_line(vague.line);
         return Err(error.hint("reject: EINVAL \"a part of the log line\"").in_file(path));
