@@ -178,21 +178,3 @@ pub fn sites_of(facts: &Facts) -> Vec<bool> {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
-
-/// A message without its numbers, so that messages of one kind count together.
-pub fn message_kind(text: &str) -> String {
-    let mut kind = String::new();
-    let mut in_number = false;
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            if !in_number {
-                kind.push('N');
-            }
-            in_number = true;
-        } else {
-            in_number = false;
-            kind.push(c);
-        }
-    }
-    kind.replace("-N", "N").replace("NxN", "N")
-}

@@ -269,7 +269,7 @@ impl TryFrom<Record> for Answer {
 
 impl Answer {
     /// An answer without a load.
-    pub(super) fn without_load(program: &Program, verdict: Verdict) -> Answer {
+    pub(crate) fn without_load(program: &Program, verdict: Verdict) -> Answer {
         Answer {
             name: program.name.clone(),
             verdict,

@@ -39,17 +39,21 @@ impl Package {
     }
 }
 
-/// Downloads the newest kernel that `wanted` means, a series or a point release. One that is there already stays.
+/// Downloads the newest kernel that each of `wanted` means, a series or a point release. One that is there already stays.
 ///
 /// # Errors
 ///
 /// What is missing: `apt`, a mirror, a package.
-pub fn fetch(cache: &Cache, wanted: &str) -> Result<Image, GuestError> {
+pub fn fetch(cache: &Cache, wanted: &[String]) -> Result<Vec<Image>, GuestError> {
     let apt = Apt::new(cache)?;
     let packages = apt.kernels()?;
+    wanted.iter().map(|wanted| fetch_one(cache, &apt, &packages, wanted)).collect()
+}
+
+fn fetch_one(cache: &Cache, apt: &Apt, packages: &[Package], wanted: &str) -> Result<Image, GuestError> {
     let mut candidates: Vec<&Package> = packages.iter().filter(|p| p.is_meant(wanted)).collect();
     candidates.sort_by_key(|p| (numbers(p.point()), numbers(&p.version), p.name.starts_with("linux-binary-")));
-    let mut why = format!("no package of kernel {wanted}; there are {}", series(&packages));
+    let mut why = format!("no package of kernel {wanted}; there are {}", series(packages));
     for package in candidates.iter().rev() {
         let Some(release) = package.release() else { continue };
         let folder = cache.kernels().join(release);

@@ -27,6 +27,16 @@ pub enum Accel {
     KvmIfThere,
 }
 
+/// What a guest's time is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Clock {
+    /// This machine's.
+    #[default]
+    Real,
+    /// A nanosecond an instruction: times are counts. Emulated guests only.
+    Instructions,
+}
+
 /// What guests are made of.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Machine {
@@ -34,6 +44,8 @@ pub struct Machine {
     pub qemu: String,
     /// How they are run.
     pub accel: Accel,
+    /// What their time is.
+    pub clock: Clock,
     /// Memory, without the shared memory.
     pub memory_mib: u32,
     /// Added to the kernel's command line; `mitigations=off` is left out when one of these begins with `mitigations=`.
@@ -47,6 +59,7 @@ impl Default for Machine {
         Machine {
             qemu: "qemu-system-x86_64".to_owned(),
             accel: Accel::Tcg,
+            clock: Clock::Real,
             memory_mib: 384,
             boot_args: Vec::new(),
             boot_seconds: 120,
@@ -73,7 +86,8 @@ impl Machine {
 
     /// QEMU's arguments, but for those that name a file of one process.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let kvm = self.accel == Accel::KvmIfThere && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+        let wants_kvm = self.accel == Accel::KvmIfThere && self.clock == Clock::Real;
+        let kvm = wants_kvm && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
         let memory = format!("{}M", self.memory_mib);
         let line = self.command_line();
         let accel = if kvm { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg", "-cpu", CPU] };
@@ -102,7 +116,8 @@ impl Machine {
             "-append",
             &line,
         ];
-        accel.iter().chain(&rest).map(|s| (*s).to_owned()).collect()
+        let clock = if self.clock == Clock::Instructions { &["-icount", "shift=0"][..] } else { &[] };
+        accel.iter().chain(clock).chain(&rest).map(|s| (*s).to_owned()).collect()
     }
 }
 

@@ -34,6 +34,6 @@ pub use facts::Facts;
 pub use fetch::fetch;
 pub use image::Image;
 pub use log::{Statistics, reason, statistics};
-pub use machine::{Accel, Machine};
+pub use machine::{Accel, Clock, Machine};
 pub use pool::{Kernel, Options, Pool, Tally};
 pub use wire::{Ask, Jit, LogLevel, Runs};

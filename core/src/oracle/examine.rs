@@ -213,6 +213,14 @@ fn reason_not_to_compare(pair: &RunPair) -> Option<Vacuous> {
     None
 }
 
+/// Both forms of an accepted program, ready to run: with helper calls, and rewritten.
+pub(crate) fn images(program: &Program, rules: &Rules) -> Option<(Image, Image)> {
+    let Status::Accepted { facts, rewritten } = status(program, rules) else { return None };
+    let rules = exec_rules(rules);
+    let original = original_image(program, &facts, &rules).ok()?;
+    Some((original, rewritten_image(program, &rewritten, &facts, &rules).ok()?))
+}
+
 /// What the executor needs to know of the kernel.
 pub(crate) fn exec_rules(rules: &Rules) -> ExecRules {
     ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: rules.walk.frames_max as u8 }

@@ -1,8 +1,8 @@
 //! From files to cases.
 
-use loopdiff::kernel::{KernelVersion, ProgType};
-use loopdiff::program::text::{self, Expect, Expectation, TestFile};
-use loopdiff::program::{Input, InputError};
+use crate::kernel::{KernelVersion, ProgType};
+use crate::program::text::{self, Expect, Expectation, TestFile};
+use crate::program::{Input, InputError};
 use std::io;
 use std::path::{Path, PathBuf};
 
