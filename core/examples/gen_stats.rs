@@ -1,35 +1,51 @@
-//! What the generator makes: `gen_stats [COUNT] [--from SEED] [--rules VERSION] [--show SEED] [--reason TEXT]`.
+//! What the generator makes: `gen_stats [COUNT] [--from SEED] [--rules VERSION] [--old] [--show SEED] [--reason TEXT]`.
 //!
 //! Goes over seeds, examines each case, and prints the tables: shares, lengths, features (generated and accepted), reasons for
-//! rejection with numbers blanked, and what the time went to. `--show` prints one case; `--reason` also the first seeds that are
+//! rejection with numbers blanked, and what the time went to. `--old` keeps to what kernels before 6.6 know. `--show` prints one case; `--reason` also the first seeds that are
 //! refused with a text.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use loopdiff::generator::{Feature, Features, lower, spec_from_seed};
+use loopdiff::generator::{Feature, Features, Lowered, Spec, lower, spec_from_seed};
 use loopdiff::isa::{NoNames, disassemble};
 use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff::oracle::{Examiner, Options, Status};
+use loopdiff::oracle::{Examiner, Options, Report, Status};
 use loopdiff::verifier::SiteState;
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+/// Cases that are made and then examined together, so that the time of each part can be told.
+const BATCH: u64 = 256;
+
+/// Time that this thread has run, where the system tells it; else the time that has passed.
+fn cpu_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.as_deref().and_then(|t| t.split(' ').next()).and_then(|t| t.parse().ok());
+    nanos.map_or_else(|| START.elapsed(), Duration::from_nanos)
+}
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct Arguments {
     count: u64,
     from: u64,
     version: KernelVersion,
+    old: bool,
     show: Option<u64>,
     reason: Option<String>,
 }
 
 fn arguments() -> Option<Arguments> {
     let mut parsed =
-        Arguments { count: 20_000, from: 0, version: KernelVersion::V7_3, show: None, reason: None };
+        Arguments { count: 20_000, from: 0, version: KernelVersion::V7_3, old: false, show: None, reason: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--from" => parsed.from = args.next()?.parse().ok()?,
             "--rules" => parsed.version = args.next()?.parse().ok()?,
+            "--old" => parsed.old = true,
             "--show" => parsed.show = Some(args.next()?.parse().ok()?),
             "--reason" => parsed.reason = args.next(),
             count => parsed.count = count.parse().ok()?,
@@ -66,7 +82,7 @@ struct Tally {
 
 fn main() {
     let Some(args) = arguments() else {
-        eprintln!("usage: gen_stats [COUNT] [--from SEED] [--rules VERSION] [--show SEED] [--reason TEXT]");
+        eprintln!("usage: gen_stats [COUNT] [--from SEED] [--rules VERSION] [--old] [--show SEED] [--reason TEXT]");
         std::process::exit(2);
     };
     let rules = Rules::of(args.version);
@@ -75,8 +91,11 @@ fn main() {
         return show(seed, &rules, &mut examiner);
     }
     let mut tally = Tally::default();
-    for seed in args.from..args.from + args.count {
-        tally.case(seed, &rules, &mut examiner, args.reason.as_deref());
+    let mut seed = args.from;
+    while seed < args.from + args.count {
+        let end = (seed + BATCH).min(args.from + args.count);
+        tally.batch(seed..end, &rules, &mut examiner, &args);
+        seed = end;
     }
     tally.print(args.version);
 }
@@ -109,21 +128,32 @@ fn show(seed: u64, rules: &Rules, examiner: &mut Examiner) {
 }
 
 impl Tally {
-    fn case(&mut self, seed: u64, rules: &Rules, examiner: &mut Examiner, reason: Option<&str>) {
-        let start = Instant::now();
-        let spec = spec_from_seed(seed);
-        let generated = Instant::now();
-        let lowered = lower(&spec);
-        let made = Instant::now();
-        let report = examiner.examine(&lowered.program, rules);
-        let done = Instant::now();
-        self.generating += generated - start;
-        self.lowering += made - generated;
-        self.examining += done - made;
-        self.slowest.push((done - made, seed));
-        if self.slowest.len() > 4096 {
-            self.keep_slowest();
+    fn batch(&mut self, seeds: Range<u64>, rules: &Rules, examiner: &mut Examiner, args: &Arguments) {
+        let start = cpu_time();
+        let mut specs: Vec<Spec> = seeds.clone().map(spec_from_seed).collect();
+        if args.old {
+            specs.iter_mut().for_each(|s| s.swarm.old = 0);
         }
+        let generated = cpu_time();
+        let cases: Vec<Lowered> = specs.iter().map(lower).collect();
+        let end = cpu_time();
+        let mut reports = Vec::with_capacity(cases.len());
+        self.generating += generated.saturating_sub(start);
+        self.lowering += end.saturating_sub(generated);
+        for (seed, lowered) in seeds.zip(&cases) {
+            let start = Instant::now();
+            let report = examiner.examine(&lowered.program, rules);
+            self.slowest.push((start.elapsed(), seed));
+            reports.push((seed, report));
+        }
+        self.examining += cpu_time().saturating_sub(end);
+        for ((seed, report), lowered) in reports.iter().zip(&cases) {
+            self.case(*seed, lowered, report, args.reason.as_deref());
+        }
+        self.keep_slowest();
+    }
+
+    fn case(&mut self, seed: u64, lowered: &Lowered, report: &Report, reason: Option<&str>) {
         self.cases += 1;
         let len = lowered.program.insns.len() as u32;
         self.all_lengths.push(len);
@@ -207,7 +237,6 @@ impl Tally {
             us(self.examining),
             1e6 / us(self.generating + self.lowering + self.examining)
         );
-        self.keep_slowest();
         for (time, seed) in &self.slowest {
             println!("    slow: {:>8.1} ms seed {seed}", time.as_secs_f64() * 1e3);
         }

@@ -35,5 +35,5 @@ pub fn answers(folder: &Path, version: KernelVersion) -> io::Result<Vec<Answer>>
 
 /// An answer's dump with the helpers' numbers in helper calls, for the builds that were recorded.
 pub fn dump(answer: &Answer, rules: &Rules) -> Vec<Insn> {
-    number_helpers(&answer.xlated, |imm| rules.rewrite.helper_imms.number(imm))
+    number_helpers(&answer.xlated, |imm| rules.rewrite.build.helper_imms().number(imm))
 }

@@ -14,6 +14,9 @@ pub struct Case {
     pub features: Features,
 }
 
+/// One case in so many has its instructions mutated after it was generated.
+const MUTATED_ONE_IN: u32 = 24;
+
 /// Makes a case from a campaign's seed and its number. The same two give the same case.
 pub fn make(seed: u64, number: u64) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -21,6 +24,11 @@ pub fn make(seed: u64, number: u64) -> Case {
     let lowered = generator::lower(&generator::spec_from_seed(rng.random()));
     let mut program = lowered.program;
     program.name = format!("s{seed}n{number}");
+    if rng.random_ratio(1, MUTATED_ONE_IN) {
+        for _ in 0..rng.random_range(1..4) {
+            generator::mutate_program(&mut program, &mut rng);
+        }
+    }
     Case { program, features: lowered.features }
 }
 

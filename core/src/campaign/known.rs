@@ -124,7 +124,8 @@ impl Known {
 }
 
 impl KnownDivergence {
-    fn has(&self, signature: &str) -> bool {
+    /// Whether a signature is one of the entry's.
+    pub fn has(&self, signature: &str) -> bool {
         self.signatures.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(start) => signature.starts_with(start),
             None => signature == pattern,

@@ -13,23 +13,30 @@
 //! | `known` | divergences that are known, and whether a finding is one |
 //! | `store` | the folder |
 //! | `campaign` | the whole: workers, order, limits |
+//! | `cases` | `.bpf` files with what is expected of them |
 //! | `replay` | stored programs against what is expected of them |
 //! | `targets` | the fuzz targets as functions |
 //!
 //! Kernel: none; this is the harness.
 
 mod case;
+pub mod cases;
+mod faults;
 mod files;
 mod known;
+mod replay;
 mod run;
 mod stats;
 mod store;
 mod story;
+pub mod targets;
 mod work;
 
 pub use case::{Case, Envelope, make};
+pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
 pub use known::{Known, KnownDivergence, KnownError};
+pub use replay::{Replay, Stored, replay_item};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};
 pub use stats::{RuleStats, Stats};
 pub use store::{Folder, Kept, StoreError};

@@ -95,7 +95,9 @@ impl<'a> Campaign<'a> {
     pub fn new(config: &'a Config, folder: Option<&'a Folder>) -> Result<Campaign<'a>, CampaignError> {
         let names: Vec<String> = config.rules.iter().map(|r| r.version.name().to_owned()).collect();
         let state = match folder {
-            Some(folder) => folder.load()?.map(|state| same_campaign(config.seed, &names, state, folder)).transpose()?,
+            Some(folder) => {
+                folder.load()?.map(|state| same_campaign(config.seed, &names, state, folder)).transpose()?
+            }
             None => None,
         };
         let state = state.unwrap_or_else(|| State::new(config.seed, names));
@@ -119,12 +121,11 @@ impl<'a> Campaign<'a> {
                 let (send, next, done) = (send.clone(), &next, &done);
                 scope.spawn(move || {
                     let examiner = Examiner::new(config.options);
-                    let mut worker =
-                        Worker { seed: config.seed, rules: &config.rules, known: &config.known, examiner };
+                    let mut worker = Worker { seed: config.seed, rules: &config.rules, known: &config.known, examiner };
                     while !done.load(Ordering::Relaxed) {
                         let first = next.fetch_add(BLOCK, Ordering::Relaxed);
                         let count = config.limit.count.map_or(BLOCK, |all| all.saturating_sub(first).min(BLOCK));
-                        if count == 0 || send.send((first, worker.block(first, count))).is_err() {
+                        if count == 0 || send.send((first, worker.block(first, count, done))).is_err() {
                             return;
                         }
                     }
@@ -200,8 +201,7 @@ impl<'a> Campaign<'a> {
         let mut examiner = Examiner::new(self.config.options);
         self.write(&kept, &found.program, rules, &mut examiner)?;
         if self.config.reduce_attempts > 0 {
-            let program =
-                smaller(&found.program, &kept.signature, rules, self.config.reduce_attempts, &mut examiner);
+            let program = smaller(&found.program, &kept.signature, rules, self.config.reduce_attempts, &mut examiner);
             kept.insns.1 = program.insns.len();
             self.write(&kept, &program, rules, &mut examiner)?;
         }

@@ -127,8 +127,8 @@ impl Folder {
 
     pub(super) fn save(&self, state: &State) -> Result<(), StoreError> {
         let path = self.path.join("state.json");
-        let mut bytes =
-            serde_json::to_vec_pretty(state).map_err(|e| StoreError::State { path: path.clone(), why: e.to_string() })?;
+        let mut bytes = serde_json::to_vec_pretty(state)
+            .map_err(|e| StoreError::State { path: path.clone(), why: e.to_string() })?;
         bytes.push(b'\n');
         write_whole(&path, &bytes).map_err(|error| StoreError::Io { path, error })
     }
@@ -153,7 +153,10 @@ impl Folder {
         let files = [
             ("case.json", json),
             ("case.bpf", text::write(program)),
-            ("repro.c", repro::selftest_asm(program, &Claims { comments: vec![title.to_owned()], ..Claims::default() })),
+            (
+                "repro.c",
+                repro::selftest_asm(program, &Claims { comments: vec![title.to_owned()], ..Claims::default() }),
+            ),
             ("story.md", story.to_owned()),
         ];
         for (file, content) in files {

@@ -4,7 +4,7 @@ use super::work::examine_caught;
 use crate::exec::{End, Outcome};
 use crate::isa::InsnIdx;
 use crate::kernel::Rules;
-use crate::oracle::{Class, Examiner, Finding, Report, Status};
+use crate::oracle::{Class, Examiner, Report, Status};
 use crate::program::Program;
 use crate::repro::{Side, Story};
 
@@ -83,13 +83,5 @@ fn trapped_at(report: Option<&Report>, input: usize, pick: Pick) -> Option<InsnI
     match &pick(report?.runs.get(input)?).end {
         End::Trapped(trap) => Some(trap.at),
         _ => None,
-    }
-}
-
-/// The first finding of a program, if any.
-pub fn first_finding(program: &Program, rules: &Rules, examiner: &mut Examiner) -> Option<Finding> {
-    match examine_caught(examiner, program, rules) {
-        Ok(report) => report.findings.into_iter().next(),
-        Err(finding) => Some(finding),
     }
 }

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A finding with its case.
 #[derive(Clone, Debug)]
@@ -43,11 +44,14 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Cases from `first`, `count` of them.
-    pub fn block(&mut self, first: u64, count: u64) -> Block {
+    /// Cases from `first`, `count` of them, or fewer when `stop` is set.
+    pub fn block(&mut self, first: u64, count: u64, stop: &AtomicBool) -> Block {
         let mut block = Block { counts: Counts::new(self.rules.len()), found: Vec::new() };
         let mut seen = BTreeSet::new();
         for number in first..first + count {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
             let case = case::make(self.seed, number);
             block.counts.add_case(&case);
             for n in 0..self.rules.len() {
@@ -57,14 +61,7 @@ impl Worker<'_> {
         block
     }
 
-    fn case(
-        &mut self,
-        number: u64,
-        n: usize,
-        case: &Case,
-        block: &mut Block,
-        seen: &mut BTreeSet<(usize, String)>,
-    ) {
+    fn case(&mut self, number: u64, n: usize, case: &Case, block: &mut Block, seen: &mut BTreeSet<(usize, String)>) {
         let Some(rules) = self.rules.get(n) else { return };
         let (report, findings) = match examine_caught(&mut self.examiner, &case.program, rules) {
             Ok(mut report) => {

@@ -41,7 +41,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let every = args.verbose || !args.quiet && tasks.len() <= SHOWN_MAX;
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
-        task.item.program().map(|p| Examiner::new(Options { limits }).examine(p, &rules))
+        task.item.program().map(|p| Examiner::new(Options { limits, ..Options::default() }).examine(p, &rules))
     };
     let mut tally = Tally::default();
     items::in_order(&tasks, args.common.jobs, work, |n, report| {

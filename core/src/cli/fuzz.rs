@@ -60,13 +60,14 @@ const FUEL: u64 = 1 << 18;
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let versions = args.rules.versions(&[]);
     let time = args.seconds.or(args.count.is_none().then_some(60)).map(Duration::from_secs);
-    let known = if args.strict { Known::none() } else { Known::built_in().map_err(|e| Failure::Usage(e.to_string()))? };
+    let known =
+        if args.strict { Known::none() } else { Known::built_in().map_err(|e| Failure::Usage(e.to_string()))? };
     let config = Config {
         seed: args.seed,
         limit: Limit { count: args.count, time },
         jobs: args.jobs.count(),
         rules: versions.iter().map(|v| args.rules.rules(*v)).collect(),
-        options: Options { limits: Limits { fuel: FUEL, ..Limits::default() } },
+        options: Options { limits: Limits { fuel: FUEL, ..Limits::default() }, ..Options::default() },
         known,
         reduce_attempts: args.reduce_attempts,
     };
@@ -284,7 +285,12 @@ fn findings(args: &Args, config: &Config, summary: &Summary, output: &mut Output
     for kept in &summary.kept {
         let word = output.paint(Tone::Bad, "finding");
         let n = summary.stats.rules.get(&kept.rules).and_then(|r| r.signatures.get(&kept.signature));
-        output.line(format_args!("{word}  {:>7} × under {}: {}", n.copied().unwrap_or(1), kept.rules, kept.signature))?;
+        output.line(format_args!(
+            "{word}  {:>7} × under {}: {}",
+            n.copied().unwrap_or(1),
+            kept.rules,
+            kept.signature
+        ))?;
         output.line(format_args!(
             "           case {}, {} instructions, {} when made smaller: {}",
             kept.number, kept.insns.0, kept.insns.1, kept.evidence

@@ -7,6 +7,7 @@ mod check;
 mod convert;
 mod exit;
 mod explain;
+mod faults;
 mod fuzz;
 mod inline;
 mod items;
@@ -14,6 +15,8 @@ mod json;
 mod kernel;
 mod options;
 mod output;
+mod reduce;
+mod replay;
 mod run;
 mod verify;
 
@@ -44,8 +47,14 @@ enum Command {
     Explain(explain::Args),
     /// A campaign: generate cases, look for findings, keep them.
     Fuzz(fuzz::Args),
+    /// A corpus against what is expected of it, as CI does.
+    Replay(replay::Args),
+    /// How many cases it takes to notice each planted fault.
+    Faults(faults::Args),
     /// Write a program in another format.
     Convert(convert::Args),
+    /// Make a case smaller while its finding, or its verdict, stays.
+    Reduce(reduce::Args),
     /// Real kernels in guests.
     Kernel(kernel::Args),
     /// What an iteration costs, inlined and as a helper call.
@@ -63,7 +72,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(args, &mut output),
         Command::Explain(args) => explain::main(args, &mut output),
         Command::Fuzz(args) => fuzz::main(args, &mut output),
+        Command::Faults(args) => faults::main(args, &mut output),
+        Command::Replay(args) => replay::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
+        Command::Reduce(args) => reduce::main(args, &mut output),
         Command::Kernel(args) => kernel::main(args, &mut output),
         Command::Bench(args) => bench::main(args, &mut output),
     };

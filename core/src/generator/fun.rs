@@ -36,6 +36,9 @@ pub(super) mod cell {
     pub(crate) const BUFFER: i16 = 24;
 }
 
+/// What a counter that may steer is masked with: few values, as each is a state of its own to the verifier.
+pub(super) const COUNTER_MASK: i32 = 3;
+
 /// A function under construction.
 pub(super) struct Fun<'l, 'a> {
     pub(super) l: &'l mut Lowering<'a>,
@@ -48,24 +51,22 @@ pub(super) struct Fun<'l, 'a> {
     pub(super) origin: [Option<u8>; 11],
     /// The most iterations that a loop may have here.
     pub(super) cap: u32,
-    /// Jump loops around the step that is emitted.
+    /// Loops by jumps around the step that is emitted.
+    pub(super) depth: u8,
     pub(super) in_jumps: bool,
     pub(super) in_may_goto: bool,
     /// Whether the pointer in the area has moved on.
     pub(super) moved: bool,
+    /// How many more unknown branches there may be: in nested callbacks the walks of each multiply.
+    forks: u8,
     in_callback: bool,
 }
 
-const ROLES: [[u8; 4]; 8] = [
-    [6, 7, 8, 9],
-    [9, 6, 7, 8],
-    [8, 9, 6, 7],
-    [7, 8, 9, 6],
-    [6, 9, 8, 7],
-    [7, 6, 9, 8],
-    [8, 7, 6, 9],
-    [9, 8, 7, 6],
-];
+/// Unknown branches of a function, by the number of loops around it.
+const FORKS: [u8; 4] = [8, 5, 2, 1];
+
+const ROLES: [[u8; 4]; 8] =
+    [[6, 7, 8, 9], [9, 6, 7, 8], [8, 9, 6, 7], [7, 8, 9, 6], [6, 9, 8, 7], [7, 6, 9, 8], [8, 7, 6, 9], [9, 8, 7, 6]];
 
 fn saved(n: u8) -> Reg {
     Reg::new(n).unwrap_or(Reg::R6)
@@ -76,7 +77,7 @@ impl<'l, 'a> Fun<'l, 'a> {
         let spec = l.spec;
         let body = l.plan.nodes[me].func().map_or(&spec.main, |f| &f.body);
         let cap = l.plan.nodes[me].cap();
-        let in_callback = l.plan.nodes[me].nested > 0;
+        let nested = l.plan.nodes[me].nested;
         Fun {
             l,
             me,
@@ -86,10 +87,12 @@ impl<'l, 'a> Fun<'l, 'a> {
             live: SmallVec::new(),
             origin: [None; 11],
             cap,
+            depth: 0,
             in_jumps: false,
             in_may_goto: false,
             moved: false,
-            in_callback,
+            forks: FORKS[usize::from(nested.min(3))],
+            in_callback: nested > 0,
         }
     }
 
@@ -129,6 +132,13 @@ impl<'l, 'a> Fun<'l, 'a> {
         self.me == 0
     }
 
+    /// Takes one of the unknown branches that this function may have.
+    pub(super) fn may_fork(&mut self) -> bool {
+        let free = self.forks > 0;
+        self.forks = self.forks.saturating_sub(1);
+        free
+    }
+
     /// Whether a loop runs this function, however many calls lie between.
     pub(super) fn below_callback(&self) -> bool {
         self.in_callback
@@ -148,7 +158,7 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     /// Offset of a slot.
     pub(super) fn slot(&self, n: u8) -> i16 {
-        -8 * (i16::from(n % self.slots().max(1)) + 1)
+        -8 * (i16::from(n % self.data_slots().max(1)) + 1)
     }
 
     /// Offset of an area.
@@ -196,6 +206,9 @@ impl<'l, 'a> Fun<'l, 'a> {
 
     fn enter(&mut self, func: &'a Func) {
         self.note(Feature::Contract(func.contract));
+        if let Base::Area { carried, .. } = self.base {
+            self.note(Feature::Carried(carried));
+        }
         match func.role {
             Role::Callback => self.enter_callback(func),
             Role::Static | Role::Global => {
@@ -248,7 +261,7 @@ impl<'l, 'a> Fun<'l, 'a> {
     /// Stores something everywhere.
     fn init_frame(&mut self) {
         for n in 0..self.slots() {
-            let off = self.slot(n);
+            let off = -8 * (i16::from(n) + 1);
             let src = if n == 1 { Operand::Reg(self.live(0)) } else { Operand::Imm(i32::from(n)) };
             self.l.code.store(Size::Dw, Reg::R10, off, src);
         }
@@ -289,6 +302,7 @@ impl<'l, 'a> Fun<'l, 'a> {
             self.chain();
         }
         self.late_mistakes();
+        self.keep_last_alive();
         self.observe();
         if !self.slip(Mistake::R0Missing) {
             self.return_value();
@@ -304,11 +318,25 @@ impl<'l, 'a> Fun<'l, 'a> {
         }
     }
 
+    /// Calls the last function. A kernel refuses a program whose last function is removed as dead while another one stays
+    /// and something still refers to the removed one: that would be the fate of most programs with dead callbacks.
+    fn keep_last_alive(&mut self) {
+        if self.l.has_dead_callback && self.body.registers & 0x38 != 0x38 {
+            let leaf = self.l.plan.nodes.len() - 1;
+            let entry = self.l.refer(leaf);
+            self.l.code.call(entry);
+            self.fold(Reg::R0, self.body.init);
+        }
+    }
+
     /// R0 as main may return it.
     pub(super) fn return_value(&mut self) {
-        self.l.code.mov(Reg::R0, self.acc);
         if self.prog() == Prog::CgroupSkb {
+            // 0 or 1, and therefore precise: not from the accumulator.
+            self.l.code.mov(Reg::R0, self.live(0));
             self.l.code.alu_imm(AluOp::And, Reg::R0, 1);
+        } else {
+            self.l.code.mov(Reg::R0, self.acc);
         }
     }
 
@@ -366,8 +394,8 @@ impl<'l, 'a> Fun<'l, 'a> {
             (End::Stop, _) => code.imm(Reg::R0, 1),
             (End::State, Base::Area { reg, delta, .. }) if self.l.spec.swarm.masked_counters() => {
                 code.load(Size::Dw, Reg::R1, reg, cell::COUNTER - delta);
-                code.alu_imm(AluOp::And, Reg::R1, 7);
-                self.zero_unless(Cond::Ge, Reg::R1, i32::from(pick % 8));
+                code.alu_imm(AluOp::And, Reg::R1, COUNTER_MASK);
+                self.zero_unless(Cond::Ge, Reg::R1, i32::from(pick >> 4 & 3));
             }
             (End::LowBit, _) => {
                 let width = if pick & 8 == 0 { Width::W64 } else { Width::W32 };

@@ -12,8 +12,6 @@ use crate::kernel::ProgType;
 use crate::kernel::limits::LOOPS_MAX;
 use crate::program::Input;
 
-/// Words for counts: the first so many.
-pub(super) const COUNT_WORDS: u8 = 1;
 /// The word for flags.
 pub(super) const FLAGS_WORD: u8 = 1;
 /// The first word for anything.
@@ -42,6 +40,12 @@ pub(super) const fn prog_type(prog: Prog) -> ProgType {
         Prog::Tracepoint => ProgType::Tracepoint,
         Prog::Kprobe => ProgType::Kprobe,
     }
+}
+
+/// Flags of the load: a syscall program has to be sleepable.
+pub(super) const fn prog_flags(prog: Prog) -> u32 {
+    const SLEEPABLE: u32 = 16;
+    if matches!(prog, Prog::Syscall) { SLEEPABLE } else { 0 }
 }
 
 /// Where a word lies in the context, and its size; `None` where the context has no words.
@@ -130,10 +134,10 @@ fn value(spec: &Spec, n: u8, run: &Run, edges: &[Edge], dice: &mut Dice, feature
 fn count(spec: &Spec, dice: &mut Dice) -> u64 {
     let limit = u64::from(LOOPS_MAX);
     match dice.below(20) {
-        0 => limit + 1,
-        1 => u64::from(u32::MAX),
-        2 if spec.swarm.wide < 12 => (1 << 32) + dice.below(4),
-        3 if spec.swarm.wide < 12 => u64::MAX,
+        0 if spec.swarm.past_limit() => limit + 1,
+        1 if spec.swarm.past_limit() => u64::from(u32::MAX),
+        2 if spec.swarm.wide_counts() => (1 << 32) + dice.below(4),
+        3 if spec.swarm.wide_counts() => u64::MAX,
         4..=7 => dice.below(2),
         _ => dice.below(16),
     }

@@ -4,7 +4,7 @@
 //! unreachable. What a function holds in its registers and on its stack stays of one kind from its first step to its last;
 //! therefore steps can stand in any order, in branches and in loops. See [`Fun`](super::fun::Fun).
 
-use super::code::Code;
+use super::code::{Code, Label};
 use super::features::{Feature, Features};
 use super::fun::Fun;
 use super::inputs::{self, Edge};
@@ -13,7 +13,7 @@ use super::maps::Maps;
 use super::plan::{Plan, Source};
 use super::spec::Spec;
 use crate::btf::Linkage;
-use crate::isa::{Insn, InsnIdx, Reg, opcode};
+use crate::isa::{AluOp, InsnIdx, Operand, Reg, Size};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::program::{Func, Program};
 use smallvec::SmallVec;
@@ -42,6 +42,7 @@ pub fn lower(spec: &Spec) -> Lowered {
         edges: SmallVec::new(),
         mistakes,
         referred: SmallVec::new(),
+        has_dead_callback: false,
     };
     lowering.run()
 }
@@ -59,6 +60,8 @@ pub(super) struct Lowering<'a> {
     mistakes: SmallVec<[Mistake; 2]>,
     /// Functions that emitted code refers to.
     referred: SmallVec<[usize; 16]>,
+    /// Whether some callback may never be called.
+    pub(super) has_dead_callback: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -79,11 +82,19 @@ impl<'a> Lowering<'a> {
     }
 
     /// The label of a function, which is emitted from now on.
-    pub(super) fn refer(&mut self, node: usize) -> super::code::Label {
+    pub(super) fn refer(&mut self, node: usize) -> Label {
         if !self.referred.contains(&node) {
             self.referred.push(node);
         }
         self.plan.nodes[node].entry
+    }
+
+    /// A callback that refers to this one, or this one.
+    pub(super) fn earlier_callback(&self, node: usize) -> Label {
+        let nodes = &self.plan.nodes;
+        let earlier = |n: &usize| *n > 0 && *n <= node && nodes[*n].role == Role::Callback;
+        let first = self.referred.iter().copied().filter(earlier).min();
+        nodes[first.unwrap_or(node)].entry
     }
 
     fn run(mut self) -> Lowered {
@@ -104,7 +115,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn function(&mut self, node: usize) {
-        self.note(Feature::Role(self.plan.nodes[node].role));
+        if node > 0 {
+            self.note(Feature::Role(self.plan.nodes[node].role));
+        }
         match self.plan.nodes[node].source {
             Source::Main | Source::Func(_) => Fun::new(self, node).emit(),
             Source::Link { next, loops } => self.link(node, next, loops),
@@ -142,15 +155,15 @@ impl<'a> Lowering<'a> {
         self.code.imm(Reg::R6, 77);
         self.code.imm(Reg::R8, -5);
         self.code.helper(HELPER_LOOP);
-        self.code.alu_reg(crate::isa::AluOp::Xor, Reg::R0, Reg::R6);
-        self.code.alu_reg(crate::isa::AluOp::Sub, Reg::R0, Reg::R8);
+        self.code.alu_reg(AluOp::Xor, Reg::R0, Reg::R6);
+        self.code.alu_reg(AluOp::Sub, Reg::R0, Reg::R8);
         self.code.exit();
     }
 
     fn own_stack(&mut self, node: usize) {
         let bytes = self.plan.nodes[node].extra as i16;
         if bytes >= 8 {
-            self.code.store(crate::isa::Size::Dw, Reg::R10, -(bytes & !7), crate::isa::Operand::Imm(i32::from(bytes)));
+            self.code.store(Size::Dw, Reg::R10, -(bytes & !7), Operand::Imm(i32::from(bytes)));
         }
     }
 
@@ -209,7 +222,9 @@ impl<'a> Lowering<'a> {
         let inputs = inputs::inputs(self.spec, &self.edges, &mut self.features);
         let maps = self.maps.finish(self.spec);
         let insns = self.code.finish();
-        let program = Program { name: "case".to_owned(), prog_type, insns, funcs, maps, inputs, ..Program::default() };
+        let prog_flags = inputs::prog_flags(self.spec.prog);
+        let name = "case".to_owned();
+        let program = Program { name, prog_type, prog_flags, insns, funcs, maps, inputs, ..Program::default() };
         Lowered { program, features: self.features }
     }
 
@@ -227,11 +242,6 @@ impl<'a> Lowering<'a> {
         let linkage = if global { Linkage::Global } else { Linkage::Static };
         Func { insn: InsnIdx(start), name, linkage, args, type_id: None }
     }
-}
-
-/// Whether an instruction is a call of `bpf_loop`.
-pub(super) fn is_loop_call(insn: Insn) -> bool {
-    insn.code == opcode::CALL && insn.src() == 0 && insn.imm == HELPER_LOOP
 }
 
 /// Whether the packet can be reached through the context's pointers.

@@ -1,8 +1,7 @@
 //! Steps that read and write memory: slots, areas, map values, the context and the packet.
 
-use super::features::Feature;
-use super::fun::{Base, Fun, cell};
-use super::inputs::{self, PACKET_WORD};
+use super::fun::{Base, COUNTER_MASK, Fun, cell};
+use super::inputs::PACKET_WORD;
 use super::kinds::{Carried, Mistake, Prog, Shape, StepKind};
 use super::lower::has_packet;
 use super::maps::MapUse;
@@ -12,6 +11,11 @@ use crate::isa::{AluOp, AtomicOp, Cond, Imm64, Op, Operand, Reg, Size, Width};
 const LOOKUP: i32 = 1;
 const SKB_LOAD_BYTES: i32 = 26;
 const SIZES: [Size; 4] = [Size::Dw, Size::W, Size::H, Size::B];
+
+/// Offsets of the packet's two pointers in the context.
+const fn packet_fields(prog: Prog) -> (i16, i16) {
+    if matches!(prog, Prog::Xdp) { (0, 4) } else { (76, 80) }
+}
 
 impl Fun<'_, '_> {
     /// Slots that the counters of loops by jumps do not take.
@@ -26,7 +30,7 @@ impl Fun<'_, '_> {
 
     /// The slot of the counter of a loop by jumps at this depth.
     pub(super) fn counter_slot(&self) -> Option<i16> {
-        let depth = u8::from(self.in_jumps) + u8::from(self.in_may_goto);
+        let depth = self.depth;
         let free = depth < self.counters() && self.slots() >= self.counters();
         free.then(|| -8 * (i16::from(self.slots()) - i16::from(depth)))
     }
@@ -54,7 +58,7 @@ impl Fun<'_, '_> {
             self.fold(Reg::R0, step.a);
         } else {
             let dst = self.live(step.a >> 4);
-            let signed = step.b & 32 != 0 && size != Size::Dw;
+            let signed = step.b & 32 != 0 && size != Size::Dw && !self.l.spec.swarm.is_old();
             self.l.code.op(Op::Load { size, signed, dst, base: Reg::R10, off: slot });
             self.origin[dst.at()] = None;
         }
@@ -89,7 +93,7 @@ impl Fun<'_, '_> {
             code.alu_imm(AluOp::Add, Reg::R0, 1 + i32::from(step.b >> 2 & 1));
         }
         if masked {
-            code.alu_imm(AluOp::And, Reg::R0, 7);
+            code.alu_imm(AluOp::And, Reg::R0, COUNTER_MASK);
         }
         code.store(Size::Dw, base, area + cell::COUNTER, Operand::Reg(Reg::R0));
         self.fold(Reg::R0, step.b >> 3);
@@ -97,7 +101,7 @@ impl Fun<'_, '_> {
             // Now it may steer.
             let dst = self.live(step.a);
             self.l.code.load(Size::Dw, dst, base, area + cell::COUNTER);
-            self.l.code.alu_imm(AluOp::And, dst, 7);
+            self.l.code.alu_imm(AluOp::And, dst, COUNTER_MASK);
             self.origin[dst.at()] = None;
         }
     }
@@ -311,10 +315,9 @@ impl Fun<'_, '_> {
 
     /// Reads eight bytes of the packet into a live value when there are so many.
     fn packet_read(&mut self, ctx: Reg, step: &Step) {
-        let (data, end) = if self.prog() == Prog::Xdp { (0, 4) } else { (76, 80) };
+        let (data, end) = packet_fields(self.prog());
         let over = self.l.code.label();
         let word = step.imm.0 % 7;
-        let unchecked = self.slip(Mistake::PacketUnchecked);
         let writes = step.b & 8 != 0 && self.prog() != Prog::CgroupSkb;
         let (dst, other) = (self.live(step.a), self.live(step.a >> 4));
         let code = &mut self.l.code;
@@ -322,9 +325,7 @@ impl Fun<'_, '_> {
         code.load(Size::W, Reg::R2, ctx, end);
         code.mov(Reg::R3, Reg::R1);
         code.alu_imm(AluOp::Add, Reg::R3, 8 * (i32::from(word) + 1));
-        if !unchecked {
-            code.jump_if(Width::W64, Cond::Gt, Reg::R3, Operand::Reg(Reg::R2), over);
-        }
+        code.jump_if(Width::W64, Cond::Gt, Reg::R3, Operand::Reg(Reg::R2), over);
         code.load(Size::Dw, dst, Reg::R1, 8 * i16::from(word));
         if writes {
             code.store(Size::B, Reg::R1, 8 * i16::from(word) + 3, Operand::Reg(other));
@@ -371,6 +372,13 @@ impl Fun<'_, '_> {
             self.value_address(Reg::R1, MapUse::Out, 0);
             self.l.code.load(Size::Dw, Reg::R0, Reg::R1, 60);
         }
+        if let Base::Ctx(ctx) = self.base
+            && has_packet(self.prog())
+            && self.slip(Mistake::PacketUnchecked)
+        {
+            self.l.code.load(Size::W, Reg::R1, ctx, packet_fields(self.prog()).0);
+            self.l.code.load(Size::B, Reg::R0, Reg::R1, 0);
+        }
         if self.data_slots() > 0 && self.slip(Mistake::NullUnchecked) {
             let (slot, map) = (self.slot(0), self.l.maps.index(MapUse::Hash));
             let code = &mut self.l.code;
@@ -380,7 +388,5 @@ impl Fun<'_, '_> {
             code.helper(LOOKUP);
             code.load(Size::Dw, Reg::R0, Reg::R0, 0);
         }
-        self.note(Feature::Prog(self.prog()));
-        let _ = inputs::COUNT_WORDS;
     }
 }

@@ -18,18 +18,24 @@ mod kinds;
 mod lower;
 mod maps;
 mod memory;
+mod mutate;
+mod mutate_insns;
 mod plan;
 mod random;
+mod simplify;
 mod site;
 mod spec;
 mod steps;
 mod swarm;
+#[cfg(test)]
+mod tests;
 
 pub use features::{Feature, Features};
-pub use kinds::{
-    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Links, Mistake, Prog, Role, Shape, StepKind,
-};
+pub use kinds::{Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Links, Mistake, Prog, Role, Shape, StepKind};
 pub use lower::{Lowered, lower};
+pub use mutate::mutate;
+pub use mutate_insns::{mutate_program, splice};
 pub use random::{SPEC_BYTES, spec_from_seed};
+pub use simplify::{simplifications, size};
 pub use spec::{Body, Chain, Few, Func, Imm, Paths, Run, Setup, Site, Spec, Step};
 pub use swarm::{Dial, Swarm};

@@ -44,7 +44,7 @@ fn edit(spec: &mut Spec, rng: &mut impl Rng) {
             }
         }
         15..=24 => edit_body(any_body(spec, rng), rng),
-        25 => spec.swarm.wide = rng.random(),
+        25 => spec.swarm.refused = rng.random(),
         _ => {
             if let Some(site) = any_site(spec, rng) {
                 edit_site(site, rng);

@@ -35,7 +35,10 @@ fn edit(program: &mut Program, rng: &mut impl Rng) {
             let op = simple_op(rng);
             splice(program, at, 0, &[op.encode().0]);
         }
-        15 => program.insns.swap(at, (at + 1).min(program.insns.len() - 1)),
+        15 => {
+            let next = (at + 1).min(program.insns.len() - 1);
+            program.insns.swap(at, next);
+        }
         16 => swap_callbacks(program, rng),
         17..=18 => before_loop(program, rng),
         _ => edit_input(program, rng),
@@ -120,19 +123,8 @@ const ALU: [AluOp; 14] = [
     AluOp::Mov,
     AluOp::Arsh,
 ];
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Set,
-    Cond::Ne,
-    Cond::SGt,
-    Cond::SGe,
-    Cond::Lt,
-    Cond::Le,
-    Cond::SLt,
-    Cond::SLe,
-];
+const CONDS: [Cond; 11] =
+    [Cond::Eq, Cond::Gt, Cond::Ge, Cond::Set, Cond::Ne, Cond::SGt, Cond::SGe, Cond::Lt, Cond::Le, Cond::SLt, Cond::SLe];
 
 fn other_width(width: Width) -> Width {
     if width == Width::W64 { Width::W32 } else { Width::W64 }
@@ -250,12 +242,14 @@ fn edit_input(program: &mut Program, rng: &mut impl Rng) {
 pub fn splice(program: &mut Program, at: usize, removed: usize, inserted: &[Insn]) {
     let removed = removed.min(program.insns.len().saturating_sub(at));
     let by = inserted.len() as i64 - removed as i64;
-    let moved = |n: i64| if n < (at + removed).max(at + 1) as i64 && n <= at as i64 {
-        n
-    } else if n < (at + removed) as i64 {
-        (at + inserted.len()) as i64
-    } else {
-        n + by
+    let moved = |n: i64| {
+        if n < (at + removed).max(at + 1) as i64 && n <= at as i64 {
+            n
+        } else if n < (at + removed) as i64 {
+            (at + inserted.len()) as i64
+        } else {
+            n + by
+        }
     };
     // An instruction itself moves when it stands at `at` and something is inserted before it.
     let own = |n: i64| if n < at as i64 { n } else { n + by };

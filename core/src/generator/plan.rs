@@ -21,7 +21,10 @@ const FRAMES_MAX: u8 = 16;
 pub(super) enum Source<'a> {
     Main,
     /// A link of the chain; the next one, and whether it is a callback.
-    Link { next: Option<usize>, loops: bool },
+    Link {
+        next: Option<usize>,
+        loops: bool,
+    },
     Func(&'a Func),
     /// A subprogram that gets a loop's arguments as its own.
     Wrapper,
@@ -241,7 +244,7 @@ impl<'a> Plan<'a> {
         let own = matches!(spec.prog, Prog::RawTracepoint | Prog::Tracepoint | Prog::Kprobe);
         let over = spec.mistakes.contains(&Mistake::StackOver);
         for _ in 0..3 * self.nodes.len() {
-            let (total, path) = self.deepest(own);
+            let (total, path) = self.deepest(own && !spec.swarm.is_old(), spec.swarm.is_old());
             self.chain_bytes = total;
             let fattest = path.iter().copied().max_by_key(|n| (self.nodes[*n].extra, self.nodes[*n].bytes()));
             let Some(fattest) = fattest.filter(|_| total > STACK_BYTES_MAX && !over) else { return };
@@ -256,11 +259,12 @@ impl<'a> Plan<'a> {
     }
 
     /// The chain with the most bytes: how many, and its functions.
-    fn deepest(&self, own: bool) -> (u32, SmallVec<[usize; 20]>) {
+    fn deepest(&self, own: bool, old: bool) -> (u32, SmallVec<[usize; 20]>) {
         let count = self.nodes.len();
         let mut below: SmallVec<[(u32, usize); 32]> = SmallVec::from_elem((0, usize::MAX), count);
         for at in (0..count).rev() {
-            let bytes = u32::from(self.nodes[at].bytes()).next_multiple_of(16);
+            let bytes = u32::from(self.nodes[at].bytes());
+            let bytes = if old { bytes.max(1).next_multiple_of(32) } else { bytes.next_multiple_of(16) };
             // A function that has a stack of its own takes nothing from the others.
             let cost = if own && bytes >= 64 { bytes.saturating_sub(STACK_BYTES_MAX) } else { bytes };
             let callees = self.edges.iter().filter(|(from, _)| *from == at).map(|(_, to)| *to);
@@ -287,8 +291,9 @@ fn add_links<'a>(spec: &'a Spec, code: &mut Code, nodes: &mut Vec<Node<'a>>) {
     let len = match spec.chain.links {
         Links::None => return,
         Links::Few => 1 + more % 5,
-        Links::AtEight => 6 + more % 3,
-        Links::AtSixteen => 14 + more % 2,
+        Links::AtSixteen if !spec.swarm.is_old() => 14 + more % 2,
+        Links::AtEight | Links::AtSixteen if spec.swarm.is_old() => 5 + more % 3,
+        Links::AtEight | Links::AtSixteen => 6 + more % 3,
         Links::Past => FRAMES_MAX + more % 3,
     };
     for n in 0..len {

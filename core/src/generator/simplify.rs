@@ -12,12 +12,15 @@ pub fn size(spec: &Spec) -> u64 {
     let kind = |at: usize| at as u64;
     let number = |n: u8| u64::from(n);
     let setup = |s: &Setup| {
-        kind(s.count.at()) + kind(s.flags.at()) + kind(s.ctx.at()) + number(s.count_imm.0) + number(s.callback)
+        kind(s.count.at())
+            + kind(s.flags.at())
+            + kind(s.ctx.at())
+            + number(s.count_imm.0)
+            + number(s.callback)
             + number(s.die)
     };
-    let site = |s: &Site| {
-        256 + setup(&s.first) + setup(&s.second) + number(s.paths.0) + kind(s.join.at()) + number(s.order)
-    };
+    let site =
+        |s: &Site| 256 + setup(&s.first) + setup(&s.second) + number(s.paths.0) + kind(s.join.at()) + number(s.order);
     let body = |b: &Body| {
         let steps = b.steps.iter().map(|s| 512 + kind(s.kind.at()) + number(s.a) + number(s.b) + number(s.imm.0));
         let frame = kind(b.frame.at()) + number(b.frame_imm.0) + number(b.init) + number(b.registers);
@@ -33,8 +36,10 @@ pub fn size(spec: &Spec) -> u64 {
         + u64::from(spec.chain.loops.count_ones())
         + number(spec.chain.eights);
     let swarm = u64::from(spec.swarm.is_long()) * 65536
-        + u64::from(spec.swarm.wide < 12)
-        + u64::from(spec.swarm.masked_counters());
+        + u64::from(spec.swarm.past_limit())
+        + u64::from(spec.swarm.wide_counts())
+        + u64::from(spec.swarm.masked_counters())
+        + u64::from(!spec.swarm.is_old());
     body(&spec.main)
         + site(&spec.main_site)
         + funcs.sum::<u64>()
@@ -47,7 +52,7 @@ pub fn size(spec: &Spec) -> u64 {
 }
 
 /// Specs that are one step smaller than this one.
-pub fn simplifications(spec: &Spec) -> impl Iterator<Item = Spec> {
+pub fn simplifications(spec: &Spec) -> impl Iterator<Item = Spec> + use<> {
     let base = spec.settled();
     let mut all = Candidates { size: size(&base), base, found: Vec::new() };
     all.whole();
@@ -87,11 +92,14 @@ impl Candidates {
         }
         self.edit(|s| s.mistakes.clear());
         for n in 1..self.base.mistakes.len() {
-            self.edit(|s| drop(s.mistakes.remove(n)));
+            self.edit(|s| {
+                s.mistakes.remove(n);
+            });
         }
         self.edit(|s| s.prog = Prog::RawTracepoint);
-        self.edit(|s| s.swarm.wide = 255);
+        self.edit(|s| s.swarm.refused = 255);
         self.edit(|s| s.swarm.counters = 255);
+        self.edit(|s| s.swarm.old = 0);
         self.edit(|s| s.chain.more /= 2);
         self.edit(|s| s.chain.loops = 0);
         self.edit(|s| s.chain.eights = 0);
@@ -118,9 +126,11 @@ impl Candidates {
             });
         };
         on(&|b| b.steps.clear());
-        on(&|b| b.steps.truncate(b.steps.len() / 2));
+        on(&|b| b.steps.truncate(steps / 2));
         for n in (0..steps).rev() {
-            on(&|b| drop(b.steps.remove(n)));
+            on(&|b| {
+                b.steps.remove(n);
+            });
         }
         for n in (0..sites).rev() {
             on(&|b| drop(b.sites.remove(n)));
@@ -152,7 +162,8 @@ impl Candidates {
         on(&|s| s.join = Join::Moves);
         on(&|s| s.order = 0);
         for second in [true, false] {
-            let of = move |s: &mut Site, edit: &dyn Fn(&mut Setup)| edit(if second { &mut s.second } else { &mut s.first });
+            let of =
+                move |s: &mut Site, edit: &dyn Fn(&mut Setup)| edit(if second { &mut s.second } else { &mut s.first });
             for flags in [Flags::Imm64, Flags::One, Flags::Unknown] {
                 on(&|s| of(s, &|x| x.flags = flags));
             }
@@ -171,10 +182,14 @@ impl Candidates {
 
     fn inputs(&mut self) {
         for n in (1..self.base.runs.len()).rev() {
-            self.edit(|s| drop(s.runs.remove(n)));
+            self.edit(|s| {
+                s.runs.remove(n);
+            });
         }
         if self.base.runs.len() > 1 {
-            self.edit(|s| drop(s.runs.remove(0)));
+            self.edit(|s| {
+                s.runs.remove(0);
+            });
         }
         for n in 0..self.base.runs.len() {
             self.edit(|s| s.runs[n].seed = 0);

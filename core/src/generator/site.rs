@@ -3,10 +3,10 @@
 use super::features::Feature;
 use super::fun::{Base, Fun, cell};
 use super::inputs;
-use super::kinds::{Carried, Contract, Count, Ctx, Flags, Join, Mistake, Role, Shape};
+use super::kinds::{Carried, Contract, Count, Ctx, Flags, Join, Kind, Mistake, Role, Shape};
 use super::maps::{MapUse, RODATA};
 use super::plan::AREA_BYTES;
-use super::spec::{Setup, Site};
+use super::spec::{Paths, Setup, Site};
 use crate::isa::{AluOp, Cond, Imm64, Op, Operand, Reg, Size, Width};
 use crate::kernel::limits::{HELPER_LOOP, LOOPS_MAX};
 
@@ -26,7 +26,8 @@ impl Fun<'_, '_> {
     /// A loop with all that belongs to it.
     pub(super) fn site(&mut self, site: &Site) {
         self.note_place();
-        let paths = self.paths(site);
+        let differs = if site.paths.fork() && self.may_fork() { site.paths } else { Paths(0) };
+        let paths = self.paths(site, differs);
         self.prepare_cells(&paths);
         let kept = site.order >> 4;
         let spilled = kept & 1 == 1 && self.data_slots() > 0;
@@ -35,7 +36,7 @@ impl Fun<'_, '_> {
             self.l.code.store(Size::Dw, Reg::R10, slot, Operand::Reg(reg));
             self.shape(Shape::LiveSpilled);
         }
-        if site.paths.fork() {
+        if differs.fork() {
             self.fork(site, &paths);
         } else {
             self.arguments(&paths[0], site.order);
@@ -62,9 +63,8 @@ impl Fun<'_, '_> {
     }
 
     /// Both paths; without a fork the second is not used.
-    fn paths(&mut self, site: &Site) -> [Path; 2] {
+    fn paths(&mut self, site: &Site, differs: Paths) -> [Path; 2] {
         let (first, second) = (&site.first, &site.second);
-        let differs = site.paths;
         let callback = self.usable(self.l.plan.callback(self.me, first));
         let mut setup = *first;
         let mut other = callback;
@@ -122,7 +122,8 @@ impl Fun<'_, '_> {
     }
 
     pub(super) fn moves_on(&self, callback: usize) -> bool {
-        self.carried(callback) != Carried::Nothing
+        // A callback may not put an address of a stack into its caller's frame.
+        self.carried(callback) == Carried::Map
             && self.l.plan.nodes[callback].func().is_some_and(|f| f.moves_on && f.role == Role::Callback)
     }
 
@@ -272,7 +273,7 @@ impl Fun<'_, '_> {
                     return self.null(path.setup.ctx, die);
                 }
                 self.area_ctx(path, 0);
-                if path.setup.ctx == Ctx::NullOrArea {
+                if path.setup.ctx == Ctx::NullOrArea && self.may_fork() {
                     let keep = self.l.code.label();
                     self.test(die, die >> 3, path.setup.count_imm, keep);
                     self.l.code.imm(Reg::R3, 0);
@@ -283,7 +284,7 @@ impl Fun<'_, '_> {
     }
 
     fn null(&mut self, ctx: Ctx, die: u8) {
-        if ctx != Ctx::KnownNull {
+        if ctx != Ctx::KnownNull || !self.may_fork() {
             self.note(Feature::Ctx(Ctx::Null));
             return self.l.code.imm(Reg::R3, 0);
         }
@@ -344,7 +345,7 @@ impl Fun<'_, '_> {
         let off = self.area(pick) + delta;
         self.note(Feature::Ctx(if off == 0 { Ctx::FramePointer } else { Ctx::Area }));
         self.frame_address(off);
-        if ctx == Ctx::TwoAreas && self.areas() > 1 {
+        if ctx == Ctx::TwoAreas && self.areas() > 1 && self.may_fork() {
             self.note(Feature::Ctx(Ctx::TwoAreas));
             let keep = self.l.code.label();
             self.test(path.setup.die >> 2, path.setup.die, path.setup.count_imm, keep);
@@ -365,6 +366,10 @@ impl Fun<'_, '_> {
         let mut flags = path.setup.flags;
         if flags == Flags::Filled && self.data_slots() == 0 {
             flags = Flags::Imm32;
+        }
+        let forks = matches!(flags, Flags::CompareEq | Flags::CompareGt | Flags::Branch | Flags::Compare32);
+        if forks && !self.may_fork() {
+            flags = if matches!(flags, Flags::CompareEq | Flags::CompareGt) { Flags::Mask } else { Flags::Unknown };
         }
         self.note(Feature::Flags(flags));
         match flags {
@@ -453,10 +458,18 @@ impl Fun<'_, '_> {
         self.note(Feature::Count(kind));
         let (die, cap) = (path.setup.die, self.cap);
         let cap = if self.moves_on(path.callback) { cap.min(MOVES_MAX) } else { cap };
-        let upto = 1 + path.setup.count_imm.below(cap) as i32;
-        let bits = cap.ilog2();
+        // Mostly few: each may be a walk of its own to the verifier.
+        let most = if die & 0x30 == 0x30 { cap } else { cap.min(6) };
+        let upto = 1 + path.setup.count_imm.below(most) as i32;
+        let bits = cap.ilog2().max(1);
         match kind {
-            Count::Zero => self.l.code.imm(r1, 0),
+            Count::Zero => {
+                self.l.has_dead_callback = true;
+                if self.l.plan.nodes[path.callback].referrers <= 1 {
+                    self.shape(Shape::CallbackDead);
+                }
+                self.l.code.imm(r1, 0);
+            }
             Count::One => self.l.code.imm(r1, 1),
             Count::Small => self.l.code.imm(r1, upto),
             Count::Masked => {
@@ -473,7 +486,7 @@ impl Fun<'_, '_> {
             Count::Shifted => {
                 self.source(r1, die);
                 // A word may have 32 bits only: shift those.
-                self.l.code.alu(Width::W32, AluOp::Rsh, r1, Operand::Imm(32 - bits.max(1) as i32));
+                self.l.code.alu(Width::W32, AluOp::Rsh, r1, Operand::Imm(32 - bits as i32));
             }
             Count::Modulo => {
                 self.source(r1, die);
@@ -493,6 +506,7 @@ impl Fun<'_, '_> {
             Count::Rodata => {
                 let fits = |n: &usize| RODATA[*n] <= u64::from(cap);
                 let n = (0..8).filter(fits).nth(usize::from(die % 3)).unwrap_or(0);
+                self.l.has_dead_callback |= RODATA[n] == 0;
                 self.constant(r1, n as u32);
             }
             Count::Limit => self.l.code.imm(r1, LOOPS_MAX as i32),
@@ -501,14 +515,16 @@ impl Fun<'_, '_> {
                 let width = if die & 1 == 0 { Width::W64 } else { Width::W32 };
                 self.l.code.alu(width, AluOp::Mov, r1, Operand::Imm(-upto));
             }
-            Count::Wide if self.l.spec.swarm.wide < 12 => self.l.code.wide(r1, (1 << 32) + u64::from(die % 4)),
-            Count::Wide if die & 1 == 0 => self.l.code.wide(r1, 0x1_0080_0001 + u64::from(die)),
+            Count::Wide if self.l.spec.swarm.wide_counts() => self.l.code.wide(r1, (1 << 32) + u64::from(die % 4)),
+            Count::Wide if die & 1 == 0 && self.may_be_refused(path) => {
+                self.l.code.wide(r1, 0x1_0080_0001 + u64::from(die))
+            }
             Count::Wide => self.l.code.wide(r1, upto as u64),
         }
     }
 
     /// The kind of count that can be had here.
-    fn count_kind(&self, path: &Path) -> Count {
+    fn count_kind(&mut self, path: &Path) -> Count {
         let kind = path.setup.count;
         match kind {
             _ if self.moves_on(path.callback) => match kind {
@@ -518,8 +534,15 @@ impl Fun<'_, '_> {
             Count::Limit if !self.l.plan.nodes[path.callback].stops_soon() || self.cap < 4 => Count::Small,
             Count::Unknown | Count::Unknown32 | Count::Narrow if self.cap < 4 => Count::Masked,
             Count::Filled if self.data_slots() == 0 => Count::Small,
+            Count::CmpU64 | Count::CmpU32 | Count::CmpS64 | Count::CmpS32 if !self.may_fork() => Count::Masked,
+            Count::PastLimit | Count::Negative if !self.may_be_refused(path) => Count::Small,
             _ => kind,
         }
+    }
+
+    /// Whether a count that the loop refuses is wanted: where the helper call stays, the two forms agree on it.
+    fn may_be_refused(&self, path: &Path) -> bool {
+        self.l.spec.swarm.past_limit() || path.setup.flags.at() >= Flags::One.at()
     }
 
     fn unknown_count(&mut self, size: Size) {
@@ -537,7 +560,7 @@ impl Fun<'_, '_> {
     /// An unknown number that becomes `otherwise` unless all compares hold.
     fn bounded(&mut self, die: u8, width: Width, otherwise: i32, compares: &[(Cond, i32)]) {
         self.source(Reg::R1, die);
-        if width == Width::W32 && self.l.spec.swarm.wide >= 12 {
+        if width == Width::W32 && !self.l.spec.swarm.wide_counts() {
             // The helper takes 32 bits of the count and the inlined loop 64: without this the two differ.
             self.l.code.alu(Width::W32, AluOp::Mov, Reg::R1, Operand::Reg(Reg::R1));
         }

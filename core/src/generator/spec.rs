@@ -41,8 +41,37 @@ impl Imm {
     /// The number.
     pub const fn get(self) -> i32 {
         const EDGES: [i32; 32] = [
-            -1, -2, -3, -7, -8, -16, -128, -129, -256, -32768, -65536, i32::MIN, i32::MIN + 1, 127, 128, 255, 256, 257,
-            511, 512, 4095, 4096, 32767, 32768, 65535, 65536, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x1000_0000, i32::MAX - 1,
+            -1,
+            -2,
+            -3,
+            -7,
+            -8,
+            -16,
+            -128,
+            -129,
+            -256,
+            -32768,
+            -65536,
+            i32::MIN,
+            i32::MIN + 1,
+            127,
+            128,
+            255,
+            256,
+            257,
+            511,
+            512,
+            4095,
+            4096,
+            32767,
+            32768,
+            65535,
+            65536,
+            0x7f_ffff,
+            0x80_0000,
+            0x80_0001,
+            0x1000_0000,
+            i32::MAX - 1,
             i32::MAX,
         ];
         // Two bytes in three are small.
@@ -62,7 +91,7 @@ pub struct Paths(pub u8);
 impl Paths {
     /// Whether two paths lead to the loop.
     pub const fn fork(self) -> bool {
-        self.0 >= 128
+        self.0 >= 160
     }
 
     /// Whether the paths have different flags.
@@ -143,7 +172,7 @@ pub struct Body {
     /// A number for the stack use.
     pub frame_imm: Imm,
     /// The steps.
-    pub steps: Few<Step, 1, 8>,
+    pub steps: Few<Step, 1, 5>,
     /// The loops that steps refer to.
     pub sites: Few<Site, 0, 2>,
 }
@@ -203,7 +232,7 @@ pub struct Spec {
     /// The loops that main has in any case, beside those of its steps.
     pub main_site: Site,
     /// Callbacks and subprograms; each refers to later ones only.
-    pub funcs: Few<Func, 1, 6>,
+    pub funcs: Few<Func, 1, 4>,
     /// Inputs.
     pub runs: Few<Run, 1, 4>,
     /// Planted mistakes, when the swarm has them.
@@ -222,14 +251,8 @@ impl Spec {
     }
 
     fn simplest() -> Spec {
-        let setup = Setup {
-            callback: 0,
-            count: Count::Zero,
-            count_imm: Imm(0),
-            flags: Flags::Imm64,
-            ctx: Ctx::Null,
-            die: 0,
-        };
+        let setup =
+            Setup { callback: 0, count: Count::Zero, count_imm: Imm(0), flags: Flags::Imm64, ctx: Ctx::Null, die: 0 };
         let body = Body {
             registers: 0,
             init: 0,

@@ -2,7 +2,7 @@
 
 use super::features::Feature;
 use super::fun::{Base, Fun};
-use super::kinds::{Contract, Mistake, Role, Shape, StepKind};
+use super::kinds::{Contract, Mistake, Prog, Role, Shape, StepKind};
 use super::plan::{AREA_BYTES, site_of};
 use super::spec::{Imm, Step};
 use super::{code::Label, kinds::Carried};
@@ -72,6 +72,7 @@ impl Fun<'_, '_> {
         let src = if step.b & 2 == 0 { Operand::Imm(step.imm.get()) } else { Operand::Reg(other) };
         let nonzero = if step.b & 2 == 0 { Operand::Imm(step.imm.get().max(1)) } else { src };
         let shift = Operand::Imm(step.imm.get().rem_euclid(bits));
+        let old = self.l.spec.swarm.is_old();
         let code = &mut self.l.code;
         match step.b >> 2 & 31 {
             0..=4 => code.alu(width, AluOp::Add, dst, src),
@@ -86,17 +87,19 @@ impl Fun<'_, '_> {
             19 => code.alu(width, AluOp::Mov, dst, src),
             20..=23 => {
                 let ops = [AluOp::Div, AluOp::Mod, AluOp::SDiv, AluOp::SMod];
-                code.alu(width, ops[usize::from(step.b >> 2 & 3)], dst, nonzero);
+                let pick = step.b >> 2 & if old { 1 } else { 3 };
+                code.alu(width, ops[usize::from(pick)], dst, nonzero);
                 self.shape(Shape::Divided);
             }
             24 => code.op(Op::Neg { width, dst }),
-            25..=27 => {
+            25..=27 if !old => {
                 let bits = [8, 16, if width == Width::W64 { 32 } else { 8 }][usize::from(step.imm.0 % 3)];
                 code.op(Op::MovSx { width, bits, dst, src: other });
                 self.shape(Shape::SignExtended);
             }
             28..=29 => {
-                let kind = [Endian::ToLe, Endian::ToBe, Endian::Bswap][usize::from(step.imm.0 % 3)];
+                let kind =
+                    [Endian::ToLe, Endian::ToBe, Endian::Bswap][usize::from(step.imm.0 % if old { 2 } else { 3 })];
                 let bits = [16, 32, 64][usize::from(step.imm.0 / 3 % 3)];
                 code.op(Op::Endian { kind, bits, dst });
                 self.shape(Shape::Swapped);
@@ -144,6 +147,10 @@ impl Fun<'_, '_> {
     }
 
     fn branch(&mut self, step: &Step, after: &[Step]) -> usize {
+        if !self.may_fork() {
+            self.alu(step);
+            return 0;
+        }
         let then = (1 + usize::from(step.a >> 6 & 1)).min(after.len());
         let otherwise = usize::from(step.b >> 7).min(after.len() - then);
         let (other, join) = (self.l.code.label(), self.l.code.label());
@@ -165,6 +172,7 @@ impl Fun<'_, '_> {
         let taken = after.len().min(1);
         if cond == Cond::Eq && after.first().is_some_and(|s| s.kind == StepKind::Loop) {
             self.shape(Shape::LoopDead);
+            self.l.has_dead_callback = true;
         }
         self.l.code.imm(Reg::R0, step.imm.get());
         self.l.code.jump_if_imm(cond, Reg::R0, step.imm.get(), over);
@@ -184,14 +192,16 @@ impl Fun<'_, '_> {
         let times = times(step);
         self.l.code.store(Size::Dw, Reg::R10, slot, Operand::Imm(times as i32));
         self.l.code.bind(head);
-        let may = step.kind == StepKind::MayGoto;
+        let may = step.kind == StepKind::MayGoto && !self.l.spec.swarm.is_old();
         if may {
             self.l.code.may_goto(out);
         }
         let (cap, jumps, in_may) = (self.cap, self.in_jumps, self.in_may_goto);
         self.cap = (cap / times).max(1);
         (self.in_jumps, self.in_may_goto) = (jumps || !may, in_may || may);
+        self.depth += 1;
         self.steps(&after[..taken]);
+        self.depth -= 1;
         (self.in_jumps, self.in_may_goto, self.cap) = (jumps, in_may, cap);
         self.l.code.load(Size::Dw, Reg::R0, Reg::R10, slot);
         self.l.code.alu_imm(AluOp::Sub, Reg::R0, 1);
@@ -271,6 +281,9 @@ impl Fun<'_, '_> {
 
     /// Ends the function when a test does not hold.
     fn leave_early(&mut self, step: &Step) {
+        if !self.may_fork() {
+            return self.alu(step);
+        }
         let stay = self.l.code.label();
         self.test(step.a, step.b, step.imm, stay);
         if self.is_main() {
@@ -332,8 +345,9 @@ impl Fun<'_, '_> {
     pub(super) fn late_mistakes(&mut self) {
         if self.slip(Mistake::EndlessLoop) {
             let head = self.l.code.label();
+            let live = self.live(0);
             self.l.code.bind(head);
-            self.l.code.jump(head);
+            self.l.code.jump_if_imm(Cond::Ne, live, 3, head);
         }
         if self.slip(Mistake::CallbackMain) {
             let entry = self.l.plan.nodes[0].entry;
@@ -346,7 +360,8 @@ impl Fun<'_, '_> {
         if self.slip(Mistake::CtxBad)
             && let Base::Ctx(ctx) = self.base
         {
-            self.l.code.load(Size::Dw, Reg::R0, ctx, 30000);
+            let off = if self.prog() == Prog::Syscall { -8 } else { 30000 };
+            self.l.code.load(Size::Dw, Reg::R0, ctx, off);
         }
         if self.slip(Mistake::PointerArithmetic) {
             self.l.code.mov(Reg::R0, Reg::R10);
@@ -358,7 +373,7 @@ impl Fun<'_, '_> {
     /// Mistakes at the end of a callback.
     pub(super) fn callback_mistakes(&mut self) {
         if self.slip(Mistake::Recursion) {
-            let entry = self.l.plan.nodes[self.me].entry;
+            let entry = self.l.earlier_callback(self.me);
             self.l.code.func(Reg::R2, entry);
             self.l.code.imm(Reg::R1, 0);
             self.l.code.imm(Reg::R3, 0);

@@ -34,13 +34,17 @@ pub struct Swarm {
     pub end: Dial,
     /// Steps.
     pub step: Dial,
-    /// Mistakes are planted below 26.
+    /// Mistakes are planted below 44.
     pub mistakes: u8,
     /// Counters in contexts are masked, so that they can steer, below 128.
     pub counters: u8,
-    /// Inputs have wide counts (64 bits that are small in the low half) below 12.
-    pub wide: u8,
-    /// The program is blown up to the limits of its jumps when this is 0.
+    /// Which counts there are that a loop refuses. The two forms of `bpf_loop` are known to differ on these, so that only few
+    /// cases should have them: past the limit below 24, wide (64 bits that are small in the low half) below 8.
+    pub refused: u8,
+    /// Nothing that kernels before 6.6 do not know, chains of at most 8 frames, and stack by their measure, below 64. A campaign
+    /// under 6.1 sets this to 0.
+    pub old: u8,
+    /// The program is blown up to the limits of its jumps when this is small and not 0.
     pub long: u16,
 }
 
@@ -50,9 +54,24 @@ impl Swarm {
         self.counters < 128
     }
 
+    /// Whether the case is one for kernels from before 6.6 too.
+    pub(super) fn is_old(&self) -> bool {
+        self.old < 64
+    }
+
+    /// Whether counts past the limit come to loops that may be inlined.
+    pub(super) fn past_limit(&self) -> bool {
+        self.refused < 24
+    }
+
+    /// Whether counts have more than 32 bits while they are small in the low half.
+    pub(super) fn wide_counts(&self) -> bool {
+        self.refused < 8
+    }
+
     /// Whether mistakes are planted.
     pub(super) fn has_mistakes(&self) -> bool {
-        self.mistakes < 26
+        self.mistakes < 44
     }
 
     /// Whether the program is made long.
@@ -62,7 +81,7 @@ impl Swarm {
 }
 
 /// One program in so many is long: 65536 over this.
-const LONG_UPTO: u16 = 24;
+const LONG_UPTO: u16 = 12;
 
 impl Dial {
     fn apply<K: Kind>(&self, kind: K, die: u8) -> K {
@@ -116,7 +135,7 @@ impl Spec {
     pub fn settled(&self) -> Spec {
         let mut spec = self.clone();
         if spec.swarm.dials != 0 {
-            let die = u32::from(spec.swarm.counters) << 8 | u32::from(spec.swarm.wide);
+            let die = u32::from(spec.swarm.counters) << 8 | u32::from(spec.swarm.refused);
             let mut weights = Weights { swarm: spec.swarm.clone(), die };
             weights.body(&mut spec.main);
             weights.site(&mut spec.main_site);

@@ -95,6 +95,17 @@ impl Answer {
         }
     }
 
+    /// Whether something is not modelled.
+    pub fn is_unsupported(&self) -> bool {
+        self.verdict == "unsupported"
+    }
+
+    /// The same with another message, for comparisons of logs.
+    #[must_use]
+    pub fn with_message(self, message: String) -> Answer {
+        Answer { message, ..self }
+    }
+
     /// Whether both agree in a part. Parts that only one verdict has are compared between answers of that verdict.
     pub fn agrees(&self, other: &Answer, aspect: Aspect) -> bool {
         let accepted = self.verdict == "accept" && other.verdict == "accept";

@@ -45,11 +45,15 @@ impl Walker<'_> {
 
     /// Kernel: `btf_check_subprog_call` (6.1 … 7.3): what it says of a static function does not matter, but is logged.
     #[doc(alias = "btf_check_subprog_call")]
-    fn log_arguments(&mut self, subprog: SubprogIdx) {
+    pub fn log_arguments(&mut self, subprog: SubprogIdx) {
         let Some(log) = &mut self.log else { return };
+        if self.subprogs[subprog.at()].arguments_logged {
+            return;
+        }
         let args = usize::from(self.structure.subprogs[subprog.at()].args.unwrap_or(0).min(5));
         if let Some(n) = (1..=args).find(|n| self.cur.top().regs[*n].kind != Kind::Scalar) {
             log.line(format_args!("R{n} is not a scalar"));
+            self.subprogs[subprog.at()].arguments_logged = true;
         }
     }
 

@@ -423,6 +423,10 @@ impl Walker<'_> {
             if self.cur.top().callback_depth != 0 {
                 self.cur.top_mut().callback_depth = 0;
             }
+            let depth = self.cur.depth();
+            if let Some(log) = self.log.as_mut().filter(|log| log.is_all()) {
+                log.line(format_args!("frame{depth} bpf_loop iteration limit reached"));
+            }
             return Ok(Next::Straight);
         }
         let model = self.model();
@@ -468,6 +472,7 @@ impl Walker<'_> {
     fn finish_call(&mut self, caller: usize, proto: &HelperProto, call: &Call) -> Check {
         let (model, by_marks) = (self.model(), self.by_read_marks());
         let result = self.result(proto, call);
+        self.touched.reg(RegNo::R0.n());
         let frame = self.cur.frame_mut(caller);
         for reg in CALLER_SAVED {
             let reg = &mut frame.regs[reg.at()];

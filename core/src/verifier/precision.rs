@@ -233,7 +233,7 @@ fn segment(
             *skip_first = false;
         } else {
             let entry = history.checked_sub(1).and_then(|n| state.history.get(n)).filter(|e| e.insn == at);
-            if let Some(log) = log {
+            if let (Some(log), Some(Some(_))) = (&mut *log, trail.ops.get(at.at())) {
                 log_step(log, trail, wanted, at);
             }
             let step = match trail.rules.walk.backtracking {

@@ -141,7 +141,7 @@ impl Walker<'_> {
             let patience = if open_checkpoint { 64 } else { 3 };
             if checkpoint.misses > checkpoint.hits * patience + patience {
                 if checkpoint.state.branches == 0 {
-                    self.statistics.states_kept -= 1;
+                    self.statistics.states_kept = self.statistics.states_kept.saturating_sub(1);
                 }
                 self.visits.buckets[bucket].remove(n);
             }
@@ -238,6 +238,7 @@ impl Walker<'_> {
             let state = self.cur.clone();
             if let Some(key) = self.loop_key(&self.checkpoints[old as usize].state) {
                 self.log_loop("backedge", &key);
+                self.statistics.keep_one_more();
                 self.visits.loops.entry(key).or_default().back_edges.push(BackEdge { state, equal: old });
             }
         }
@@ -337,8 +338,7 @@ impl Walker<'_> {
         }
         let n = self.checkpoints.len() as u32;
         self.statistics.states += 1;
-        self.statistics.states_kept += 1;
-        self.statistics.states_peak = self.statistics.states_peak.max(self.statistics.states_kept);
+        self.statistics.keep_one_more();
         self.checkpoints.push(Checkpoint { state: self.cur.clone(), misses: 0, hits: 0 });
         if self.rules.walk.loop_precision == LoopPrecision::Propagated
             && let Some(key) = self.loop_key(&self.cur)
@@ -489,7 +489,10 @@ impl Walker<'_> {
             return Ok(());
         }
         visit.entry = None;
-        let back_edges = std::mem::take(&mut visit.back_edges);
+        // The last one comes first.
+        let mut back_edges = std::mem::take(&mut visit.back_edges);
+        back_edges.reverse();
+        self.statistics.states_kept = self.statistics.states_kept.saturating_sub(back_edges.len() as u32);
         self.log_loop("exit", &key);
         for round in 0.. {
             if round >= BACK_EDGE_ROUNDS_MAX {

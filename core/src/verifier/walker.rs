@@ -112,6 +112,8 @@ pub(super) struct SubprogFacts {
     pub called: bool,
     /// A global function that was verified.
     pub verified: bool,
+    /// The log has complained of arguments that do not fit its BTF.
+    pub arguments_logged: bool,
 }
 
 /// What the last line of a log counts.
@@ -121,11 +123,20 @@ pub(super) struct Statistics {
     pub states_per_insn_max: u32,
     /// Checkpoints.
     pub states: u32,
-    /// Checkpoints that are kept, and the most that were at a time.
+    /// Checkpoints and paths at back edges that are kept.
     pub states_kept: u32,
+    /// The most that were at a time.
     pub states_peak: u32,
     /// The longest way of a read mark.
     pub mark_read: u32,
+}
+
+impl Statistics {
+    /// One more checkpoint is kept.
+    pub fn keep_one_more(&mut self) {
+        self.states_kept += 1;
+        self.states_peak = self.states_peak.max(self.states_kept);
+    }
 }
 
 /// The walk.
@@ -262,9 +273,11 @@ impl<'a> Walker<'a> {
     fn log_function_begin(&mut self, subprog: SubprogIdx) {
         let Some(log) = &mut self.log else { return };
         log.begin();
-        if subprog != SubprogIdx::MAIN && self.rules.log.global_calls == GlobalCalls::ByName {
+        if subprog != SubprogIdx::MAIN {
             let name = self.structure.subprogs[subprog.at()].name.as_deref().unwrap_or_default();
             log.line(format_args!("Validating {name}() func#{}...", subprog.0));
+        } else if self.rules.log.global_calls == GlobalCalls::ByNumber {
+            self.log_arguments(subprog);
         }
     }
 

@@ -21,7 +21,7 @@ use super::state::{Cell, Frame, Reference, State};
 use super::structure::Structure;
 use super::verdict::Verdict;
 use super::walker::Statistics;
-use crate::isa::{Insn, InsnIdx, opcode};
+use crate::isa::{Insn, InsnIdx, Op, opcode};
 use crate::kernel::limits::INSNS_PROCESSED_MAX;
 use crate::kernel::{LiveRegisters, Rules};
 use crate::program::Program;
@@ -87,7 +87,7 @@ pub(super) struct Log<'a> {
     insn_len: usize,
     /// Whether the next instruction is reached by a jump to a branch that waited, or by a return.
     arrived: bool,
-    folded: &'a [InsnIdx],
+    structure: &'a Structure,
     /// Whether the reason of a refusal was written.
     told: bool,
 }
@@ -109,12 +109,16 @@ impl<'a> Log<'a> {
             insn_end: None,
             insn_len: 0,
             arrived: false,
-            folded: &structure.folded,
+            structure,
             told: false,
         };
         if level == LogLevel::All {
             for (n, start) in structure.layout.starts().iter().enumerate() {
                 log.line(format_args!("func#{n} @{start}"));
+            }
+            for (n, subprog) in structure.topo_order.iter().enumerate() {
+                let name = structure.subprogs.get(subprog.at()).and_then(|s| s.name.as_deref()).unwrap_or_default();
+                log.line(format_args!("topo_order[{n}] = {name}"));
             }
         }
         log
@@ -255,8 +259,10 @@ impl<'a> Log<'a> {
     pub fn insn(&mut self, at: InsnIdx) {
         let insns = &self.program.insns;
         let Some(mut insn) = insns.get(at.at()).copied() else { return };
-        if self.folded.binary_search(&at).is_ok() {
-            insn = Insn::new(opcode::JA, 0, 0, insn.off, 0);
+        if self.structure.folded.binary_search(&at).is_ok()
+            && let Some(Some(Op::Jump { off, .. })) = self.structure.ops.get(at.at())
+        {
+            insn = Insn::new(opcode::JA, 0, 0, i16::try_from(*off).unwrap_or(insn.off), 0);
         }
         insn::write(&mut self.text, insn, insns.get(at.at() + 1).copied(), self.rules);
     }

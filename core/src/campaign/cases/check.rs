@@ -1,13 +1,13 @@
 //! What a case expects, against what the model says.
 
 use super::read::Case;
-use loopdiff::exec::{End, Limits, Outcome};
-use loopdiff::isa::{Insn, InsnIdx, decode};
-use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff::oracle::{Class, Examiner, Options, Report, Status, Vacuous};
-use loopdiff::program::text::{Check, Expect, Expectation};
-use loopdiff::rewrite::{Rewritten, as_dumped};
-use loopdiff::verifier::{Facts, SiteState};
+use crate::exec::{End, Limits, Outcome};
+use crate::isa::{Insn, InsnIdx, decode};
+use crate::kernel::{KernelVersion, Rules};
+use crate::oracle::{Class, Examiner, Options, Report, Status, Vacuous};
+use crate::program::text::{Check, Expect, Expectation};
+use crate::rewrite::{Rewritten, as_dumped};
+use crate::verifier::{Facts, SiteState};
 use std::fmt;
 
 /// Instructions that a run may take.
@@ -48,7 +48,7 @@ pub fn checks(case: &Case, version: KernelVersion) -> Vec<Check> {
 /// Verifies, rewrites and runs a case under the rules of a kernel.
 pub fn examine(case: &Case, version: KernelVersion) -> Report {
     let limits = Limits { fuel: FUEL, ..Limits::default() };
-    Examiner::new(Options { limits }).examine(&case.file.program, &Rules::of(version))
+    Examiner::new(Options { limits, ..Options::default() }).examine(&case.file.program, &Rules::of(version))
 }
 
 /// What is not as expected. Empty when the check holds.
