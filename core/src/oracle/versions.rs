@@ -4,11 +4,12 @@
 //! signature that names what every kernel did, so programs with one cause fall into one group.
 
 use super::Report;
-use super::parity::{self, message_kind, of_arrays, outcomes, sites_in_dump};
+use super::parity::{self, of_arrays, outcomes, sites_in_dump};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, RunAnswer, Verdict};
 use crate::isa::Insn;
 use crate::program::Program;
+use crate::repro::blank_numbers;
 
 /// A kernel's side.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ const BLOW_UP_MIN: u32 = 2_000;
 /// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.
 pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) -> Vec<String> {
     let mut found = Vec::new();
-    let reason = |side: &Side<'_>| format!("{} [{}]", side.answer.errno, message_kind(parity::reason(side.answer)));
+    let reason = |side: &Side<'_>| format!("{} [{}]", side.answer.errno, blank_numbers(parity::reason(side.answer)));
     let verdict = |side: &Side<'_>| match &side.answer.verdict {
         Verdict::Reject => reason(side),
         other => other.to_string(),
@@ -88,11 +89,11 @@ fn signature(what: &str, sides: &[Side<'_>], of: impl Fn(&Side<'_>) -> String) -
 fn splat(kmsg: &str) -> String {
     let marks = ["WARNING: ", "BUG: ", "UBSAN: "];
     let Some(line) = kmsg.lines().find(|line| marks.iter().any(|mark| line.starts_with(mark))) else {
-        return message_kind(kmsg.lines().next().unwrap_or("none"));
+        return blank_numbers(kmsg.lines().next().unwrap_or("none"));
     };
     let function = line.split_ascii_whitespace().find_map(|word| word.split_once("+0x").map(|(name, _)| name));
     let kind = line.split(':').next().unwrap_or_default();
-    function.map_or_else(|| message_kind(line), |name| format!("{kind} in {name}"))
+    function.map_or_else(|| blank_numbers(line), |name| format!("{kind} in {name}"))
 }
 
 /// A run's result without the bytes that come from addresses.
