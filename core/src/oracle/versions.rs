@@ -132,15 +132,20 @@ mod tests {
         let (a, b) = (answer(Verdict::Accept, "", 1), answer(Verdict::Reject, "R3 !read_ok", 0));
         let (c, mut d) = (answer(Verdict::Accept, "", 2), answer(Verdict::Accept, "", 1));
         let side = |name, answer| Side { name, answer, dump: &[] };
-        let found = |sides: &[Side<'_>]| differences(&program, &[], sides);
-        assert!(found(&[side("x", &a), side("y", &a)]).is_empty());
-        assert_eq!(found(&[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
-        assert_eq!(found(&[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
+        fn found_by(program: &Program, sides: &[Side<'_>]) -> Vec<String> {
+            differences(program, &[], sides)
+        }
+        assert!(found_by(&program, &[side("x", &a), side("y", &a)]).is_empty());
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
         d.insns_processed = 90_000;
-        assert_eq!(found(&[side("x", &a), side("y", &d)]), ["blow-up: y walks more than 10 times what x does"]);
+        assert_eq!(
+            found_by(&program, &[side("x", &a), side("y", &d)]),
+            ["blow-up: y walks more than 10 times what x does"]
+        );
         d.insns_processed = 9_000;
         d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
         let expected = "kernel message: x none; y WARNING in some_function";
-        assert_eq!(found(&[side("x", &a), side("y", &d)]), [expected]);
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &d)]), [expected]);
     }
 }
