@@ -48,7 +48,10 @@ fn page(args: &Args, summary: &Summary, output: &mut Output) -> Result<(), Failu
     }
     for kept in &summary.kept {
         let folder = args.folder.join("findings").join(&kept.folder);
-        output.line(format_args!("- `{}` under {}: {} instructions, from {}", kept.signature, kept.rules, kept.insns.1, kept.insns.0))?;
+        output.line(format_args!(
+            "- `{}` under {}: {} instructions, from {}",
+            kept.signature, kept.rules, kept.insns.1, kept.insns.0
+        ))?;
         output.line(format_args!("  - {}", kept.evidence))?;
         output.line(format_args!("  - {}", folder.display()))?;
     }
