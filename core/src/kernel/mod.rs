@@ -23,13 +23,14 @@ pub use rules_domain::{
 };
 pub use rules_rewrite::{HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
 pub use rules_structure::{
-    ASYNC_CALLBACK_HELPERS, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, FieldCheck, FuncInfoCheck,
+    ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, FieldCheck, FuncInfoCheck,
     HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS, StructureRules,
 };
 pub use rules_walk::{
-    Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ForcedCheckpoints, GlobalSubprogs, LeavesCallback,
-    LivenessModel, LoopCount, LoopPrecision, MainAsCallback, NullArgument, NullCompare, PointerOffset, PrivateStack,
-    ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths, WalkRules,
+    Backtracking, BugReport, CallbackExit, CallbackWalk, CheckedPointerId, ForcedCheckpoints, GlobalSubprogs,
+    HelperAccess, LeavesCallback, LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, NullArgument,
+    NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills,
+    SingularIds, SlotScalars, StackRounding, StoreToCtx, TailCallPaths, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

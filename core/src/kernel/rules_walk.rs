@@ -200,6 +200,69 @@ pub enum ForcedCheckpoints {
     Yes,
 }
 
+/// What is known of a helper's use of memory that it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HelperAccess {
+    /// Nothing: on the stack it counts as a write, whatever the prototype says (up to 6.12).
+    Unknown,
+    /// The prototype says whether it reads or writes (6.13).
+    Known,
+}
+
+/// When the id of a scalar matters to the comparison of two states.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ScalarIds {
+    /// Always: a scalar without id counts as one with an id of its own, and both must be linked alike (up to 6.19).
+    Compared,
+    /// Only where the older state has one (7.0, and 6.12.95 by backport).
+    ComparedIfOld,
+}
+
+/// An id that only one scalar has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SingularIds {
+    /// It stays (up to 6.19).
+    Kept,
+    /// It is dropped when a state is remembered (7.0).
+    Dropped,
+}
+
+/// Which slots of a loop's states must be of the same type, byte by byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LoopSlots {
+    /// All of them (up to 6.19).
+    SameTypes,
+    /// Those that the older state needs (7.0).
+    Needed,
+}
+
+/// Which part of a slot is compared as a scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SlotScalars {
+    /// All eight bytes (up to 6.19).
+    Whole,
+    /// Also the lower four (7.0).
+    Halves,
+}
+
+/// When an imprecise scalar has changed from round to round.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Widening {
+    /// When its value or what it is linked with changed (up to 6.19).
+    ValueOrId,
+    /// When its value changed (7.0).
+    Value,
+}
+
+/// How a kernel reports that it contradicts itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BugReport {
+    /// By a warning in its own log; some also leave a line in the program's (up to 6.15).
+    Warning,
+    /// By a line "verifier bug: …" in the program's log (6.16).
+    Line,
+}
+
 /// Rules of the walk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WalkRules {
@@ -250,6 +313,20 @@ pub struct WalkRules {
     pub reference_scope: ReferenceScope,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
+    /// What is known of helpers' accesses.
+    pub helper_access: HelperAccess,
+    /// Ids in the comparison of states.
+    pub scalar_ids: ScalarIds,
+    /// Ids without a twin.
+    pub singular_ids: SingularIds,
+    /// Slots in the comparison of a loop's states.
+    pub loop_slots: LoopSlots,
+    /// Slots as scalars.
+    pub slot_scalars: SlotScalars,
+    /// What counts as a change in a loop.
+    pub widening: Widening,
+    /// How bugs are reported.
+    pub bug_report: BugReport,
     /// How a program with too many pending branches fails: `EFAULT` (14), since 6.17 `E2BIG` (7).
     pub pending_errno: i32,
     /// How many CPUs the machine may have, which bounds `get_smp_processor_id`: that of the measured guests.
@@ -287,6 +364,13 @@ impl WalkRules {
         store_to_ctx: StoreToCtx::RegisterOnly,
         reference_scope: ReferenceScope::PerFrame,
         forced_checkpoints: ForcedCheckpoints::No,
+        helper_access: HelperAccess::Unknown,
+        scalar_ids: ScalarIds::Compared,
+        singular_ids: SingularIds::Kept,
+        loop_slots: LoopSlots::SameTypes,
+        slot_scalars: SlotScalars::Whole,
+        widening: Widening::ValueOrId,
+        bug_report: BugReport::Warning,
         pending_errno: 14,
         cpus: 1,
     };
@@ -305,6 +389,7 @@ impl WalkRules {
         null_compare: NullCompare::AnyKnown,
         store_to_ctx: StoreToCtx::Any,
         forced_checkpoints: ForcedCheckpoints::Yes,
+        scalar_ids: ScalarIds::ComparedIfOld,
         ..WalkRules::V6_1
     };
 
@@ -314,6 +399,9 @@ impl WalkRules {
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
         liveness: LivenessModel::Static,
+        helper_access: HelperAccess::Known,
+        scalar_ids: ScalarIds::Compared,
+        bug_report: BugReport::Line,
         pending_errno: 7,
         ..WalkRules::V6_12
     };
@@ -329,6 +417,11 @@ impl WalkRules {
         leaves_callback: LeavesCallback::Refused,
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
+        scalar_ids: ScalarIds::ComparedIfOld,
+        singular_ids: SingularIds::Dropped,
+        loop_slots: LoopSlots::Needed,
+        slot_scalars: SlotScalars::Halves,
+        widening: Widening::Value,
         ..WalkRules::V6_18
     };
 }

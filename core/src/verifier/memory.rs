@@ -18,6 +18,9 @@ use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
 /// Alignment that the network stack gives to packets, in bytes.
 const IP_ALIGN: i64 = 2;
 
+/// `BPF_F_STRICT_ALIGNMENT`.
+const STRICT_ALIGNMENT: u32 = 1;
+
 /// How strictly an access must be aligned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Alignment {
@@ -231,7 +234,8 @@ impl Walker<'_> {
     #[doc(alias = "check_ptr_alignment")]
     fn check_alignment(&self, pointer: &Reg, off: i64, bytes: u32, alignment: Alignment) -> Check {
         let is_stack = matches!(pointer.kind, Kind::Stack { .. });
-        if bytes == 1 || alignment == Alignment::Machine && !is_stack {
+        let strict = alignment == Alignment::Strict || self.program.prog_flags & STRICT_ALIGNMENT != 0;
+        if bytes == 1 || !strict && !is_stack {
             return Ok(());
         }
         let fixed = i64::from(pointer.off);

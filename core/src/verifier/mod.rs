@@ -24,6 +24,7 @@ pub mod liveness;
 mod memory;
 mod precision;
 mod prune;
+mod signature;
 mod stack;
 mod state;
 pub mod structure;

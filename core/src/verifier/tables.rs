@@ -23,7 +23,7 @@ pub(super) fn analyse_liveness(program: &Program, structure: &Structure, rules: 
                 Refused::Recursion { at, .. } | Refused::TooDeep { at } => (Some(at), Errno::EINVAL),
                 Refused::TooManyCalls { .. } => (None, Errno::E2BIG),
             };
-            Rejection { at, errno, text: refused.to_string(), insns_processed: 0 }
+            Rejection { at, errno, text: refused.to_string(), insns_processed: 0, warning: None }
         })
 }
 

@@ -12,12 +12,14 @@ use super::state::{Byte, Cell, Kind, Marks, Place, Reg, Slot, State};
 use super::structure::Marks as Points;
 use super::walker::{Check, Checkpoint, Stop, Walker};
 use crate::isa::{InsnIdx, Op};
-use crate::kernel::{Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, ScalarLinks};
+use crate::kernel::{Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, SingularIds};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// Entries of jump history after which a checkpoint is forced.
 const HISTORY_MAX: usize = 40;
+/// `BPF_F_TEST_STATE_FREQ`: remember a state at every point where one may be remembered.
+const TEST_STATE_FREQ: u32 = 1 << 3;
 /// Rounds of passing precision over back edges before everything is marked.
 #[doc(alias = "MAX_BACKEDGE_ITERS")]
 const BACK_EDGE_ROUNDS_MAX: u32 = 64;
@@ -106,8 +108,9 @@ impl Walker<'_> {
     #[doc(alias = "is_state_visited")]
     fn visit(&mut self) -> Check<Visit> {
         let at = self.at;
-        let forced = self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
-            && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
+        let forced = self.program.prog_flags & TEST_STATE_FREQ != 0
+            || self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
+                && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
         let far =
             self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
         let mut add = forced || far;
@@ -291,7 +294,7 @@ impl Walker<'_> {
         self.visits.prev_jumps = self.jumps_processed;
         self.visits.prev_insns = self.insns_processed;
         self.cur.for_each_reg(|r| r.kind == Kind::Scalar && r.precise, |r| r.precise = false);
-        if self.rules.walk.scalar_links != ScalarLinks::Copies {
+        if self.rules.walk.singular_ids == SingularIds::Dropped {
             self.clear_singular_ids();
         }
         let n = self.checkpoints.len() as u32;
@@ -331,7 +334,7 @@ impl Walker<'_> {
 
     /// An id that only one scalar has says nothing.
     ///
-    /// Kernel: `bpf_clear_singular_ids` (6.13 … 7.3).
+    /// Kernel: `bpf_clear_singular_ids` (7.0 … 7.3).
     fn clear_singular_ids(&mut self) {
         let mut seen: SmallVec<[(u32, u32); 16]> = SmallVec::new();
         for reg in self.cur.frames().iter().flat_map(|f| f.cells().map(|(_, r)| r)) {

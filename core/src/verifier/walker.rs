@@ -14,14 +14,18 @@ use super::visit::Visits;
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op, Reg as RegNo};
 use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
-use crate::kernel::{LivenessModel, RangeModel, Rules};
+use crate::kernel::{GlobalSubprogs, LivenessModel, RangeModel, Rules};
 use crate::program::{Program, SubprogIdx};
+use std::rc::Rc;
 
 /// Why the walk ends before all paths are seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
     /// The program is refused.
     Reject { errno: Errno, text: String },
+    /// The kernel contradicts itself: `EFAULT`. Newer ones say so in the program's log, older ones in their own; `line` is
+    /// what some of those put into the program's log besides.
+    Bug { warning: String, line: Option<String> },
     /// The program needs what is not modelled.
     Unsupported(String),
 }
@@ -42,9 +46,14 @@ impl Stop {
         Stop::Reject { errno: Errno::E2BIG, text: text.into() }
     }
 
-    /// The kernel contradicts itself: `EFAULT`.
+    /// The kernel contradicts itself.
     pub fn bug(text: impl Into<String>) -> Stop {
-        Stop::Reject { errno: Errno::EFAULT, text: format!("verifier bug: {}", text.into()) }
+        Stop::Bug { warning: text.into(), line: None }
+    }
+
+    /// The kernel contradicts itself, and older ones say so in the program's log in other words.
+    pub fn bug_said(text: impl Into<String>, line: impl Into<String>) -> Stop {
+        Stop::Bug { warning: text.into(), line: Some(line.into()) }
     }
 
     /// Not modelled.
@@ -82,6 +91,7 @@ struct Pending {
     state: State,
     at: InsnIdx,
     prev: Option<InsnIdx>,
+    remark: Option<Rc<str>>,
 }
 
 /// What the visits of one instruction left behind.
@@ -109,6 +119,8 @@ pub(super) struct SubprogFacts {
     pub called: bool,
     /// A global function that was verified.
     pub verified: bool,
+    /// A caller did not fit the prototype: it is not looked at again.
+    pub unreliable: bool,
 }
 
 /// The walk.
@@ -129,6 +141,8 @@ pub(super) struct Walker<'a> {
     pub insns_processed: u32,
     pub jumps_processed: u32,
     pub history_entry: Option<usize>,
+    /// The last line that the path left in the log without being refused.
+    pub remark: Option<Rc<str>>,
 }
 
 impl<'a> Walker<'a> {
@@ -157,6 +171,7 @@ impl<'a> Walker<'a> {
             insns_processed: 0,
             jumps_processed: 0,
             history_entry: None,
+            remark: None,
         }
     }
 
@@ -171,10 +186,8 @@ impl<'a> Walker<'a> {
         if subprog == SubprogIdx::MAIN {
             frame.regs[1] = Reg::pointer(model, Kind::Ctx);
         } else {
-            let args = self.structure.subprogs[subprog.at()].args.unwrap_or(0);
-            for n in 1..=usize::from(args.min(5)) {
-                frame.regs[n] = Reg::unknown(model);
-            }
+            self.remark_on_function(subprog);
+            self.arguments(subprog, &mut frame)?;
         }
         self.cur = State::new(frame, start);
         self.at = start;
@@ -182,7 +195,16 @@ impl<'a> Walker<'a> {
         self.pending.clear();
         self.checkpoints.clear();
         self.visits.clear();
-        self.walk_paths()
+        self.walk_paths()?;
+        self.remark = None;
+        Ok(())
+    }
+
+    fn remark_on_function(&mut self, subprog: SubprogIdx) {
+        if self.rules.walk.global_subprogs == GlobalSubprogs::CalledAfterMain {
+            let name = self.structure.subprogs[subprog.at()].name.as_deref().unwrap_or_default();
+            self.remark = Some(format!("Validating {name}() func#{}...", subprog.0).into());
+        }
     }
 
     /// Kernel: `do_check` (6.1 … 7.3).
@@ -211,6 +233,7 @@ impl<'a> Walker<'a> {
                     self.cur = pending.state;
                     self.at = pending.at;
                     self.prev = pending.prev;
+                    self.remark = pending.remark;
                 }
             }
         }
@@ -298,7 +321,7 @@ impl<'a> Walker<'a> {
         if let Some(parent) = state.parent {
             self.checkpoints[parent as usize].state.branches += 1;
         }
-        self.pending.push(Pending { state, at, prev: Some(self.at) });
+        self.pending.push(Pending { state, at, prev: Some(self.at), remark: self.remark.clone() });
         let waiting = self.pending.len();
         if waiting > PENDING_BRANCHES_MAX {
             return Err(Stop::Reject {

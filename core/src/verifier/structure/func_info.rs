@@ -1,11 +1,13 @@
 //! `func_info`: which BTF function each subprogram is.
 //!
-//! Left out: the types of a BTF blob that a program brings along ([`Program::btf`]); its functions are taken to be what
-//! [`Program::funcs`] says of them.
+//! Names and linkage are what [`Program::funcs`] says of them; prototypes come from the BTF that a program brings along
+//! ([`Program::btf`]), or are built.
 
+use super::signature::{Reading, Signature};
 use super::{Refusal, Subprog};
-use crate::btf::Linkage;
+use crate::btf::{Body, Btf, Linkage, TypeId};
 use crate::isa::InsnIdx;
+use crate::kernel::StructureRules;
 use crate::program::{Func, Program};
 use crate::verifier::Errno;
 
@@ -18,7 +20,7 @@ pub struct BtfFunction {
     pub name: String,
     /// Linkage.
     pub linkage: Linkage,
-    /// Number of arguments, all of them scalars of 64 bits.
+    /// Number of arguments.
     pub args: u8,
 }
 
@@ -92,13 +94,14 @@ fn check_type(program: &Program, func: &Func) -> Result<(), Refusal> {
 ///
 /// Kernel: `check_btf_func` (6.7 … 7.3).
 #[doc(alias = "check_btf_func")]
-pub(super) fn check_layout(program: &Program, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
+pub(super) fn check_layout(program: &Program, rules: &StructureRules, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
     if program.funcs.is_empty() {
         return check_abnormal_return(subprogs);
     }
     check_count(program, subprogs)?;
-    for (subprog, func) in subprogs.iter_mut().zip(&program.funcs) {
-        join(program, subprog, func)?;
+    let types = Types::of(program);
+    for (n, (subprog, func)) in subprogs.iter_mut().zip(&program.funcs).enumerate() {
+        join(&types, rules, n, subprog, func)?;
     }
     Ok(())
 }
@@ -106,17 +109,18 @@ pub(super) fn check_layout(program: &Program, subprogs: &mut [Subprog]) -> Resul
 /// Does the work of [`check_order`] and [`check_layout`] in one go, record by record.
 ///
 /// Kernel: `check_btf_func` (6.1).
-pub(super) fn check_all(program: &Program, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
+pub(super) fn check_all(program: &Program, rules: &StructureRules, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
     if program.funcs.is_empty() {
         return check_abnormal_return(subprogs);
     }
     check_count(program, subprogs)?;
+    let types = Types::of(program);
     let mut previous = None;
-    for (subprog, func) in subprogs.iter_mut().zip(&program.funcs) {
+    for (n, (subprog, func)) in subprogs.iter_mut().zip(&program.funcs).enumerate() {
         check_place(previous, func)?;
         check_start(subprog, func)?;
         check_type(program, func)?;
-        join(program, subprog, func)?;
+        join(&types, rules, n, subprog, func)?;
         previous = Some(func.insn);
     }
     Ok(())
@@ -138,16 +142,55 @@ fn check_start(subprog: &Subprog, func: &Func) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn join(program: &Program, subprog: &mut Subprog, func: &Func) -> Result<(), Refusal> {
+/// The types that the functions of a program have.
+struct Types<'a> {
+    program: &'a Program,
+    btf: Option<Btf>,
+    ids: Vec<TypeId>,
+}
+
+impl<'a> Types<'a> {
+    fn of(program: &'a Program) -> Types<'a> {
+        let own = program.btf.as_ref().and_then(|bytes| Btf::parse(bytes).ok());
+        let ids = match (&own, program.type_info()) {
+            (Some(_), Some(info)) => info.func_info.iter().map(|record| TypeId(record.type_id)).collect(),
+            _ => Vec::new(),
+        };
+        Types { program, btf: own, ids }
+    }
+
+    /// The prototype's result, where the program brings types along.
+    fn returns_integer(&self, n: usize) -> bool {
+        let Some(btf) = &self.btf else { return true };
+        let ret = self.ids.get(n).and_then(|id| btf.function(*id)).and_then(|f| btf.skip_modifiers(f.ret));
+        match ret.and_then(|id| btf.get(id)).map(|t| &t.body) {
+            Some(Body::Int { size, .. }) => *size <= 8,
+            Some(Body::Enum { .. } | Body::Enum64 { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+fn join(types: &Types<'_>, rules: &StructureRules, n: usize, subprog: &mut Subprog, func: &Func) -> Result<(), Refusal> {
     check_start(subprog, func)?;
-    // The function that is built for a program without a blob returns an integer.
-    let leaves = subprog.has_ld_abs || subprog.has_tail_call;
-    if program.btf.is_some() && leaves && subprog.start != InsnIdx(0) {
-        return Err(Refusal::unsupported(Some(subprog.start), "return type of a subprogram that may end the program"));
+    if n > 0 && !types.returns_integer(n) {
+        for (leaves, what) in [(subprog.has_ld_abs, "LD_ABS"), (subprog.has_tail_call, "tail_call")] {
+            if leaves {
+                let text = format!("{what} is only allowed in functions that return 'int'.");
+                return Err(Refusal::invalid(subprog.start, text));
+            }
+        }
     }
     subprog.name = Some(func.name.clone());
     subprog.linkage = Some(func.linkage);
-    subprog.args = Some(func.args);
+    let global = func.linkage == Linkage::Global;
+    subprog.signature = Some(match (&types.btf, types.ids.get(n)) {
+        (Some(btf), Some(id)) => {
+            let prog_type = types.program.prog_type;
+            Reading { btf, prog_type, rules, global }.signature(*id)
+        }
+        _ => Signature::of_scalars(func.args, &func.name, global),
+    });
     Ok(())
 }
 

@@ -28,6 +28,7 @@ mod maps;
 #[cfg(test)]
 mod recorded;
 mod resolve;
+mod signature;
 mod subprogs;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use const_fold::{ConstRegs, KnownReg};
 pub use fields::{Fault, check_fields, check_immediate};
 pub use flow::{Postorder, Successors};
 pub use func_info::{BtfFunction, functions};
+pub use signature::{ArgKind, Signature, SignatureFault};
 pub use subprogs::Subprog;
 
 use super::{Errno, Rejection, Unsupported, Verdict};
@@ -57,7 +59,7 @@ pub enum Refusal {
 
 impl Refusal {
     fn rejected(at: Option<InsnIdx>, errno: Errno, text: impl Into<String>) -> Refusal {
-        Refusal::Rejected(Rejection { at, errno, text: text.into(), insns_processed: 0 })
+        Refusal::Rejected(Rejection { at, errno, text: text.into(), insns_processed: 0, warning: None })
     }
 
     fn invalid(at: InsnIdx, text: impl Into<String>) -> Refusal {
@@ -127,9 +129,9 @@ pub fn check(program: &Program, rules: &Rules) -> Result<Structure, Refusal> {
     }
     let mut subprogs = subprogs::check(program, rules, &layout)?;
     if rules.func_info == FuncInfoCheck::EarlyAndLate {
-        func_info::check_layout(program, &mut subprogs)?;
+        func_info::check_layout(program, rules, &mut subprogs)?;
     } else {
-        func_info::check_all(program, &mut subprogs)?;
+        func_info::check_all(program, rules, &mut subprogs)?;
     }
     if rules.attach_check == AttachCheck::BeforeResolve {
         load::check_sleepable(program, rules)?;
