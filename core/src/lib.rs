@@ -4,11 +4,17 @@
 //! [`exec`] and compared. Data flow and the direction of dependencies: `core/docs/design.md`.
 
 pub mod btf;
+pub mod campaign;
+pub mod cli;
 pub mod domain;
 pub mod exec;
+pub mod generator;
+pub mod guest;
 pub mod isa;
 pub mod kernel;
 pub mod oracle;
 pub mod program;
+pub mod reduce;
+pub mod repro;
 pub mod rewrite;
 pub mod verifier;

@@ -1,3 +1,7 @@
 //! The command `loopdiff`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    loopdiff::cli::main()
+}

@@ -4,6 +4,8 @@
 //! Every accepted program is run in its original form, with all the stack that a frame can have, on every input, and
 //! return value, maps and context are compared with what the kernel gave. Bytes that come from addresses are left out.
 
+#![allow(clippy::print_stderr, reason = "says what it skips and what differs")]
+
 use flate2::read::GzDecoder;
 use loopdiff::exec::{
     AddressMask, Detail, End, Event, ExecRules, Form, Image, LAYOUT_SEEDS, Limits, Machine, Outcome, UninitStackRead,
@@ -49,7 +51,15 @@ fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BT
         }
         let layout = Layout::of(program);
         let depth = vec![512; layout.len()];
-        let form = Form { program, layout: &layout, stack_depth: &depth, own_depth: &depth, subprogs: &[], sites: &[] };
+        let form = Form {
+            program,
+            layout: &layout,
+            stack_depth: &depth,
+            own_depth: &depth,
+            subprogs: &[],
+            references: &[],
+            sites: &[],
+        };
         let image = Image::new(&form, rules).expect("an accepted program");
         for (input, run) in program.inputs.iter().zip(answer["runs"].as_array().expect("runs")) {
             let runs = LAYOUT_SEEDS.map(|layout_seed| {
@@ -63,7 +73,6 @@ fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BT
             if !matches!(class, "same" | "addresses decide the way" | "a failed loop") {
                 let (ours, kernel) = (&runs[0].end, &run["retval"]);
                 eprintln!("{} {}: {class}: ours {ours}, kernel {kernel}", program.name, program.prog_type);
-                eprintln!("DBG {:02x?} | {}", runs[0].maps.concat(), run["maps"]);
             }
         }
     }

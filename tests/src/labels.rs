@@ -89,7 +89,7 @@ pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
     let mut reports = Vec::new();
     for layout_seed in LAYOUT_SEEDS {
         let limits = Limits { fuel: FUEL, layout_seed, ..Limits::default() };
-        let report = Examiner::new(Options { limits }).examine(program, rules);
+        let report = Examiner::new(Options { limits, ..Options::default() }).examine(program, rules);
         let ran = !report.runs.is_empty();
         reports.push(report);
         if !ran {
@@ -177,22 +177,4 @@ pub fn sites_of(facts: &Facts) -> Vec<bool> {
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// A message without its numbers, so that messages of one kind count together.
-pub fn message_kind(text: &str) -> String {
-    let mut kind = String::new();
-    let mut in_number = false;
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            if !in_number {
-                kind.push('N');
-            }
-            in_number = true;
-        } else {
-            in_number = false;
-            kind.push(c);
-        }
-    }
-    kind.replace("-N", "N").replace("NxN", "N")
 }

@@ -28,6 +28,9 @@ pub struct Form<'a> {
     pub own_depth: &'a [u16],
     /// The number of each subprogram in the original program. Empty when this is the original.
     pub subprogs: &'a [SubprogIdx],
+    /// The function references, ascending, with the number of the subprogram that each meant in the original program: what
+    /// it meant may have been removed. One that is missing here means what starts at its target.
+    pub references: &'a [(InsnIdx, SubprogIdx)],
     /// The `bpf_loop` calls. One that is missing here is a helper call named after its place in this form.
     pub sites: &'a [Site],
 }
@@ -335,6 +338,16 @@ impl<'a> Decoder<'a> {
         self.form.layout.starting(target).map(|s| s.0)
     }
 
+    /// The number in the original program of the subprogram that a function reference means.
+    fn referenced(&self, at: InsnIdx, op: &Op) -> Option<u16> {
+        let references = self.form.references;
+        if let Some((_, subprog)) = references.binary_search_by_key(&at, |r| r.0).ok().and_then(|n| references.get(n)) {
+            return Some(subprog.0);
+        }
+        let n = self.subprog_starting(at, op)?;
+        Some(self.image.subprogs.get(usize::from(n)).map_or(n, |s| s.id))
+    }
+
     fn call_local(&mut self, at: InsnIdx, op: &Op, site: Option<Site>) -> What {
         match (self.subprog_starting(at, op), site) {
             (None, _) => What::Trap(Fault::Lost),
@@ -356,11 +369,8 @@ impl<'a> Decoder<'a> {
             Imm64::MapValue { map, off } if family(map) == Some(maps::Family::Array) => {
                 What::ValueAddr { dst, map, off }
             }
-            Imm64::Func { .. } => match self.subprog_starting(at, op) {
-                Some(n) => {
-                    let id = self.image.subprogs.get(usize::from(n)).map_or(n, |s| s.id);
-                    What::FuncAddr { dst, id }
-                }
+            Imm64::Func { .. } => match self.referenced(at, op) {
+                Some(id) => What::FuncAddr { dst, id },
                 None => What::Trap(Fault::Lost),
             },
             Imm64::Map(_) | Imm64::MapValue { .. } => self.refuse("a reference to this map"),

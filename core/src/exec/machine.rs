@@ -346,7 +346,8 @@ impl Machine {
                 }
                 What::CallLocal { callee } => {
                     let inherited = undef & ARGS | SAVED | bit(Reg::R0);
-                    with_control!(|c| check!(self.enter(image, c, &mut r, callee, Back::Caller)));
+                    let c = Control { step, depth, undef, fuel };
+                    Control { step, depth, fuel, .. } = check!(self.enter(image, c, &mut r, callee, Back::Caller));
                     undef = inherited;
                 }
                 What::CallCallback { callee, site } => {
@@ -367,8 +368,8 @@ impl Machine {
                     if let Some(before) = self.frames[depth % FRAMES].before_loop.take() {
                         undef = undef & !SAVED | before & SAVED;
                     }
-                    with_control!(|c| self.end_loop(c, &r, site));
                     step = to as usize;
+                    with_control!(|c| self.end_loop(c, &r, site));
                 }
                 What::Trap(fault) => break Halt::from(Stop::Trap(fault.kind())),
                 What::Refuse(n) => {
@@ -481,10 +482,12 @@ impl Machine {
     /// Makes a frame. In the callee R1, R2 and R10 have a value, and nothing else.
     fn enter(&mut self, image: &Image, mut c: Control, r: &mut Regs, callee: u16, back: Back) -> Result<Control, Stop> {
         let depth = c.depth + 1;
-        let (Some(subprog), true) = (image.subprogs.get(usize::from(callee)), depth < image.rules.frames_max.into())
-        else {
-            return Err(Stop::Trap(TrapKind::TooManyFrames));
+        let Some(subprog) = image.subprogs.get(usize::from(callee)) else {
+            return Err(Stop::Trap(TrapKind::LeftProgram));
         };
+        if depth >= image.rules.frames_max.into() {
+            return Err(Stop::Trap(TrapKind::TooManyFrames));
+        }
         self.frames[depth % FRAMES] = Frame {
             back,
             to: c.step as u32,
@@ -649,11 +652,12 @@ impl Machine {
         c
     }
 
-    /// The subprogram that R2 of a helper stands for.
+    /// The subprogram that R2 of a helper stands for. One that was removed is none of the image's: it may be named, as long
+    /// as it is not entered.
     fn callback(&self, image: &Image, helper: i32, addr: u64) -> Result<u16, Stop> {
         let id = self.world.memory.function_at(addr);
-        let callee = id.and_then(|id| image.subprogs.iter().position(|s| s.id == id));
-        callee.map(|n| n as u16).ok_or(Stop::Trap(TrapKind::BadArgument { helper, arg: Reg::R2 }))
+        let id = id.ok_or(Stop::Trap(TrapKind::BadArgument { helper, arg: Reg::R2 }))?;
+        Ok(image.subprogs.iter().position(|s| s.id == id).map_or(u16::MAX, |n| n as u16))
     }
 }
 

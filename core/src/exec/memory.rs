@@ -321,7 +321,7 @@ impl Memory {
                     *byte = self.bytes[frame * FRAME_BLOCK + at * 8 + n];
                 }
             }
-            let inside = if at * 8 < FRAME_BLOCK - own { mask & (0xff << (FRAME_BLOCK - own) % 8) } else { mask };
+            let inside = if at * 8 < FRAME_BLOCK - own { mask & (0xff << ((FRAME_BLOCK - own) % 8)) } else { mask };
             hash = mix(mix(hash, at as u64 | u64::from(inside) << 32), u64::from_le_bytes(word));
         }
         hash

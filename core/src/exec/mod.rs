@@ -14,7 +14,7 @@
 //!   same trace as long as they do the same. R1 to R5 have no value after a loop, in both.
 //! - The verifier's code about the meaning of instructions is not used here.
 
-mod alu;
+pub mod alu;
 mod context;
 mod helpers;
 mod image;
@@ -31,7 +31,8 @@ mod tests;
 pub use image::{Form, Image, Site, SiteKind, Unsupported};
 pub use machine::Machine;
 pub use outcome::{
-    AddressMask, Difference, End, LAYOUT_SEEDS, Outcome, Place, RegionName, Trap, TrapKind, first_difference,
+    AddressMask, Difference, DifferentEvent, End, LAYOUT_SEEDS, Outcome, Place, RegionName, Trap, TrapKind,
+    first_difference, first_different_event,
 };
 pub use trace::{Detail, EVENTS_MAX, Event, Trace};
 

@@ -206,17 +206,31 @@ fn difference_of_traces(a: &Trace, b: &Trace) -> Option<Difference> {
     if a.count == b.count && a.hash == b.hash {
         return None;
     }
-    let event = |event: Option<&Event>| event.map_or("nothing".to_owned(), |e| format!("{e:x?}"));
-    let longest = a.events.len().max(b.events.len());
-    if let Some(n) = (0..longest).find(|n| a.events.get(*n) != b.events.get(*n)) {
-        return Some(Difference {
-            place: Place::Trace(Some(n)),
-            left: event(a.events.get(n)),
-            right: event(b.events.get(n)),
-        });
+    if let Some(found) = first_different_event(a, b) {
+        let event = |event: &Option<Event>| event.as_ref().map_or("nothing".to_owned(), Event::to_string);
+        let (left, right) = (event(&found.left), event(&found.right));
+        return Some(Difference { place: Place::Trace(Some(found.at)), left, right });
     }
     let summary = |t: &Trace| format!("{} events, hash {:016x}", t.count, t.hash);
     Some(Difference { place: Place::Trace(None), left: summary(a), right: summary(b) })
+}
+
+/// The first event that two traces do not share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DifferentEvent {
+    /// How many came before.
+    pub at: usize,
+    /// The first trace's; `None` when it ended before.
+    pub left: Option<Event>,
+    /// The second trace's.
+    pub right: Option<Event>,
+}
+
+/// Finds the first event that two traces do not share, among those that were kept.
+pub fn first_different_event(a: &Trace, b: &Trace) -> Option<DifferentEvent> {
+    let longest = a.events.len().max(b.events.len());
+    let at = (0..longest).find(|n| a.events.get(*n) != b.events.get(*n))?;
+    Some(DifferentEvent { at, left: a.events.get(at).copied(), right: b.events.get(at).copied() })
 }
 
 impl Outcome {
@@ -332,6 +346,20 @@ impl fmt::Display for TrapKind {
             TrapKind::BadArgument { helper, arg } => write!(f, "{arg} is no argument for helper {helper}"),
             TrapKind::FramePointerWritten => f.write_str("r10 was written"),
             TrapKind::LeftProgram => f.write_str("control left the program"),
+        }
+    }
+}
+
+impl RegionName {
+    /// The kind of region, without its index.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            RegionName::Frame => "the frame",
+            RegionName::Ctx => "the context",
+            RegionName::Packet => "the packet",
+            RegionName::Key => "a key",
+            RegionName::MapValue(_) => "a map value",
+            RegionName::Record(_) => "a record",
         }
     }
 }

@@ -5,6 +5,9 @@
 //!
 //! Invariant: equal events in equal order give equal hashes, on every machine.
 
+use crate::kernel::helpers::helper_name;
+use std::fmt;
+
 /// Events that a full trace keeps; later ones are hashed and counted only.
 pub const EVENTS_MAX: usize = 1 << 16;
 
@@ -61,6 +64,47 @@ pub enum Event {
         /// R4.
         ctx: u64,
     },
+}
+
+impl Event {
+    /// The kind of event.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Event::Helper { .. } => "helper call",
+            Event::Callback { .. } => "callback",
+            Event::LoopEnd { .. } => "loop end",
+            Event::Element { .. } => "element",
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Event::Helper { id, args, result } => {
+                let args = args.map(|arg| format!("{arg:#x}")).join(", ");
+                match helper_name(id) {
+                    Some(name) => write!(f, "bpf_{name}({args}) = {result:#x}"),
+                    None => write!(f, "helper {id}({args}) = {result:#x}"),
+                }
+            }
+            Event::Callback { site, index, ctx } => {
+                write!(f, "the loop at {site} calls its callback with index {index:#x} and context {ctx:#x}")
+            }
+            Event::LoopEnd { site, regs, defined, stack } => {
+                write!(f, "the loop at {site} ends with")?;
+                for (value, n) in regs.iter().zip([0, 6, 7, 8, 9, 10]) {
+                    if defined & 1 << n != 0 {
+                        write!(f, " r{n} = {value:#x}")?;
+                    }
+                }
+                write!(f, " and stack digest {stack:016x}")
+            }
+            Event::Element { map, index, value, ctx } => {
+                write!(f, "element {index} of map {map} at {value:#x} with context {ctx:#x}")
+            }
+        }
+    }
 }
 
 /// The events of a run.

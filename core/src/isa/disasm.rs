@@ -90,9 +90,11 @@ fn bytes_text(insn: Insn) -> String {
     format!(".byte {}", bytes.join(", "))
 }
 
-type Listed = (InsnIdx, Result<Op, Insn>);
+/// An operation and its first instruction, or the instruction that decodes to none.
+pub type Listed = (InsnIdx, Result<Op, Insn>);
 
-fn operations(insns: &[Insn]) -> Vec<Listed> {
+/// The operations of a program, one after another.
+pub fn operations(insns: &[Insn]) -> Vec<Listed> {
     let mut out = Vec::with_capacity(insns.len());
     let mut at = InsnIdx(0);
     while let Some(insn) = insns.get(at.at()) {

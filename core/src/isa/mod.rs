@@ -14,6 +14,6 @@ mod op;
 
 pub use asm::{AnyFields, AsmError, Assembled, Symbol, SymbolKind, assemble, assemble_pattern, is_label};
 pub use decode::{DecodeError, decode};
-pub use disasm::{ListedInsn, Names, NoNames, default_func_name, disassemble, listing};
+pub use disasm::{Listed, ListedInsn, Names, NoNames, default_func_name, disassemble, listing, operations};
 pub use insn::{Insn, InsnIdx, opcode};
 pub use op::{AluOp, AtomicOp, Cond, Endian, Imm64, Op, Operand, Reg, Size, Width};

@@ -397,6 +397,7 @@ pub enum Op {
 
 impl Op {
     /// How many eight-byte instructions the operation takes: 2 for `ld_imm64`, else 1.
+    #[allow(clippy::len_without_is_empty, reason = "no operation is empty")]
     pub const fn len(&self) -> u32 {
         match self {
             Op::LdImm64 { .. } => 2,

@@ -5,7 +5,7 @@
 //! Invariant: a rule that names a helper or a map type is asked in both directions, as the kernel asks it.
 
 use super::helpers::{helper_log_name, id_of};
-use super::{KernelVersion, MapType, ProgType, Rules, span::Span};
+use super::{ConstantKey, KernelVersion, MapType, ProgType, Rules, span::Span};
 use KernelVersion::{V6_1, V6_12, V6_18, V7_3};
 
 /// Error number of the refusals of this module, as in errno.h, where no other is named: `EINVAL`.
@@ -15,8 +15,8 @@ pub const REFUSAL_ERRNO: i32 = 22;
 pub fn exists(map: MapType, rules: &Rules) -> bool {
     match map {
         MapType::Unspec => false,
-        MapType::CgrpStorage | MapType::Arena => Span::since(V6_12).holds(rules),
-        MapType::InsnArray => Span::since(V7_3).holds(rules),
+        MapType::CgrpStorage | MapType::Arena => Span::since(V6_12).holds(rules.tables.maps),
+        MapType::InsnArray => Span::since(V7_3).holds(rules.tables.maps),
         _ => true,
     }
 }
@@ -156,7 +156,7 @@ fn updates_sockets(map: MapType, helper: i32, prog_type: ProgType, rules: &Rules
         ProgType::SockOps => helper == DELETE,
         ProgType::SkReuseport | ProgType::SkLookup => true,
         ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp | ProgType::FlowDissector => {
-            Span::until(V6_18).holds(rules)
+            Span::until(V6_18).holds(rules.tables.maps)
         }
         _ => false,
     }
@@ -192,7 +192,7 @@ pub const fn found(map: MapType) -> Found {
 /// Kernel: `can_elide_value_nullness` (6.18, 7.3).
 #[doc(alias = "can_elide_value_nullness")]
 pub fn constant_key_finds(map: MapType, rules: &Rules) -> bool {
-    matches!(map, MapType::Array | MapType::PercpuArray) && Span::since(V6_18).holds(rules)
+    matches!(map, MapType::Array | MapType::PercpuArray) && rules.walk.constant_key == ConstantKey::Finds
 }
 
 /// Whether `for_each_map_elem` goes over a map; if not, the call is refused with "callback function not allowed for map"
@@ -228,12 +228,12 @@ pub enum DirectValue {
 /// Kernel: `map_direct_value_addr` and its caller in `resolve_pseudo_ldimm64` (6.1 … 7.3).
 #[doc(alias = "map_direct_value_addr")]
 pub fn direct_value(map: MapType, value_size: u32, max_entries: u32, off: u32, rules: &Rules) -> DirectValue {
-    if off >= DIRECT_OFF_MAX && Span::until(V6_18).holds(rules) {
+    if off >= DIRECT_OFF_MAX && Span::until(V6_18).holds(rules.tables.maps) {
         return DirectValue::Refused(EINVAL, format!("direct value offset of {off} is not allowed"));
     }
     let several_entries = match map {
         MapType::Array => ENOTSUPP,
-        MapType::PercpuArray if Span::since(V7_3).holds(rules) => EOPNOTSUPP,
+        MapType::PercpuArray if Span::since(V7_3).holds(rules.tables.maps) => EOPNOTSUPP,
         MapType::Arena | MapType::InsnArray if exists(map, rules) => return DirectValue::Unmodelled,
         _ => return DirectValue::Refused(EINVAL, "no direct value access support for this map type".to_owned()),
     };
@@ -290,12 +290,14 @@ const SLEEPABLE_MAPS: &[(MapType, Span)] = &[
 /// Kernel: `check_map_prog_compatibility` (6.1 … 7.3).
 #[doc(alias = "check_map_prog_compatibility")]
 pub fn kept_out(map: MapType, sleep: Sleep, rules: &Rules) -> Option<&'static str> {
-    let may_sleep = || SLEEPABLE_MAPS.iter().any(|(m, span)| *m == map && span.holds(rules));
+    let may_sleep = || SLEEPABLE_MAPS.iter().any(|(m, span)| *m == map && span.holds(rules.tables.maps));
     match (map, sleep) {
         (MapType::StructOps, _) => Some("bpf_struct_ops map cannot be used in prog"),
         (_, Sleep::NonSleepable) => None,
         (_, Sleep::Sleepable) if may_sleep() => None,
-        _ if Span::until(V6_1).holds(rules) => Some("Sleepable programs can only use array, hash, and ringbuf maps"),
+        _ if Span::until(V6_1).holds(rules.tables.maps) => {
+            Some("Sleepable programs can only use array, hash, and ringbuf maps")
+        }
         _ => Some("Sleepable programs can only use array, hash, ringbuf and local storage maps"),
     }
 }

@@ -5,32 +5,39 @@
 //! here and nowhere else; every other room reads named fields.
 
 pub mod ctx;
+mod facts;
 pub mod helpers;
 pub mod limits;
 pub mod maps;
 mod rules;
 mod rules_domain;
+mod rules_log;
 mod rules_rewrite;
 mod rules_structure;
 mod rules_walk;
 mod span;
 mod uapi;
 
-pub use rules::{BtfLayout, BtfRules, BtfSectionName, BtfTagFlag, KernelVersion, RangeModel, Rules, UnknownVersion};
+pub use facts::{Difference, Fact, FactError};
+pub use rules::{
+    BtfLayout, BtfRules, BtfSectionName, BtfTagFlag, KernelVersion, RangeModel, Rules, TableRules, UnknownVersion,
+};
 pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
-pub use rules_rewrite::{HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
+pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
+pub use rules_rewrite::{Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
 pub use rules_structure::{
-    ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, FieldCheck, FuncInfoCheck,
-    HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS, StructureRules,
+    ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, DirectValueMaps, FieldCheck,
+    FuncInfoCheck, HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS,
+    SleepableMaps, SleepableMapsText, SleepableTypes, SleepableTypesText, StructureRules, TracingAttachTypes,
 };
 pub use rules_walk::{
-    Backtracking, BugReport, CallbackExit, CallbackWalk, CheckedPointerId, ForcedCheckpoints, GlobalSubprogs,
-    HelperAccess, LeavesCallback, LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, NullArgument,
-    NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills,
-    SingularIds, SlotScalars, StackRounding, StoreToCtx, TailCallPaths, WalkRules, Widening,
+    Backtracking, BugReport, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKey, ForcedCheckpoints,
+    GlobalSubprogs, HelperAccess, LeavesCallback, LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback,
+    NullArgument, NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks,
+    ScalarSpills, SingularIds, SlotScalars, StackRounding, StoreToCtx, TailCallPaths, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

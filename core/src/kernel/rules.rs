@@ -4,25 +4,31 @@
 //! room that reads them.
 
 use super::rules_domain::DomainRules;
+use super::rules_log::LogRules;
 use super::rules_rewrite::RewriteRules;
 use super::rules_structure::StructureRules;
 use super::rules_walk::WalkRules;
 use thiserror::Error;
 
 /// A kernel that is modelled. The numbers after the dot that were read and measured are 6.1.192, 6.12.95, 6.18.15, 7.3.4.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum KernelVersion {
     /// Linux 6.1.
+    #[serde(rename = "6.1")]
     V6_1,
     /// Linux 6.12.
+    #[serde(rename = "6.12")]
     V6_12,
     /// Linux 6.18.
+    #[serde(rename = "6.18")]
     V6_18,
     /// Linux 7.3.
+    #[serde(rename = "7.3")]
     V7_3,
 }
 
 use KernelVersion::{V6_1, V6_12, V6_18, V7_3};
+use serde::{Deserialize, Serialize};
 
 /// A version that is not modelled.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -61,7 +67,8 @@ impl std::str::FromStr for KernelVersion {
 }
 
 /// How a scalar's range is represented.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RangeModel {
     /// Signed and unsigned minimum and maximum, for 64 and for 32 bits (up to 7.0).
     MinMax,
@@ -70,7 +77,8 @@ pub enum RangeModel {
 }
 
 /// Whether the BTF parser reads a layout section.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BtfLayout {
     /// The header ends before it (up to 6.18).
     Unknown,
@@ -79,7 +87,8 @@ pub enum BtfLayout {
 }
 
 /// Whether the flag bit of a BTF tag may be set.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BtfTagFlag {
     /// It must be clear (up to 6.14).
     Refused,
@@ -88,7 +97,8 @@ pub enum BtfTagFlag {
 }
 
 /// What the name of a BTF section of variables may be.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BtfSectionName {
     /// An identifier with dots (up to 6.11).
     Identifier,
@@ -97,7 +107,7 @@ pub enum BtfSectionName {
 }
 
 /// What the BTF parser takes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct BtfRules {
     /// Bits that the `info` word of a type may have set: counts of 16 bits and kinds of 5 up to 6.18, of 24 and 7 in 7.3.
     pub info_mask: u32,
@@ -109,10 +119,23 @@ pub struct BtfRules {
     pub section_name: BtfSectionName,
 }
 
-/// The rules of one kernel.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// For which version the tables of helpers, contexts and maps are read. Their lines carry the versions that they hold for;
+/// `core/docs/kernel-rules.md` lists those that do not hold for all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct TableRules {
+    /// Helper prototypes, which program type may call which helper, and the wording of refusals.
+    pub helpers: KernelVersion,
+    /// Fields of contexts, how they may be accessed, and what main may return.
+    pub context: KernelVersion,
+    /// Which map types there are, and what goes with which.
+    pub maps: KernelVersion,
+}
+
+/// The rules of one kernel. Each field below the version is a named fact: see [`Rules::facts`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rules {
-    /// The kernel that they stand for; for people, never compared outside of this file.
+    /// The kernel that they stand for; for people, never compared outside of this file, and no fact.
+    #[serde(skip, default = "newest")]
     pub version: KernelVersion,
     /// How scalar ranges are represented.
     pub range_model: RangeModel,
@@ -126,16 +149,24 @@ pub struct Rules {
     pub structure: StructureRules,
     /// What the rewrite reads.
     pub rewrite: RewriteRules,
+    /// How the log is written.
+    pub log: LogRules,
+    /// Tables.
+    pub tables: TableRules,
+}
+
+fn newest() -> KernelVersion {
+    KernelVersion::NEWEST
 }
 
 impl Rules {
     /// The rules of a version.
     pub fn of(version: KernelVersion) -> Rules {
-        let (range_model, walk) = match version {
-            V6_1 => (RangeModel::MinMax, WalkRules::V6_1),
-            V6_12 => (RangeModel::MinMax, WalkRules::V6_12),
-            V6_18 => (RangeModel::MinMax, WalkRules::V6_18),
-            V7_3 => (RangeModel::Circular, WalkRules::V7_3),
+        let (range_model, walk, log) = match version {
+            V6_1 => (RangeModel::MinMax, WalkRules::V6_1, LogRules::V6_1),
+            V6_12 => (RangeModel::MinMax, WalkRules::V6_12, LogRules::V6_12),
+            V6_18 => (RangeModel::MinMax, WalkRules::V6_18, LogRules::V6_18),
+            V7_3 => (RangeModel::Circular, WalkRules::V7_3, LogRules::V7_3),
         };
         Rules {
             version,
@@ -150,6 +181,8 @@ impl Rules {
             },
             rewrite: RewriteRules::of(version),
             structure: StructureRules::of(version),
+            log,
+            tables: TableRules { helpers: version, context: version, maps: version },
         }
     }
 }

@@ -4,9 +4,11 @@
 //! knowledge of when each change was made. Fields that say "min/max only" are not read by the circular model.
 
 use super::rules::KernelVersion;
+use serde::{Deserialize, Serialize};
 
 /// How the product of two known-bits numbers is formed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TnumMul {
     /// The product of the known bits, plus the sum of the unknown partial products (before 6.18).
     ValuePlusMask,
@@ -15,7 +17,8 @@ pub enum TnumMul {
 }
 
 /// For which operations the second operand may be unknown.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SecondOperand {
     /// Addition, subtraction and `and`; anything else with an unknown second operand gives an unknown number. A second
     /// operand with contradictory bounds gives an unknown number for every operation (before 6.10).
@@ -25,7 +28,8 @@ pub enum SecondOperand {
 }
 
 /// What is known of a quotient or remainder.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DivMod {
     /// Nothing (before 7.0). Whether a 32-bit one is at least known to have a zero upper half follows [`SecondOperand`].
     Unknown,
@@ -34,7 +38,8 @@ pub enum DivMod {
 }
 
 /// What is known of a negated number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Negation {
     /// Nothing, not even that a 32-bit result has a zero upper half (before 6.17).
     Unknown,
@@ -43,7 +48,8 @@ pub enum Negation {
 }
 
 /// What is known after a byte-order conversion.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ByteSwap {
     /// Nothing, not even that a narrow result has zero upper bits (before 7.0).
     Unknown,
@@ -52,7 +58,8 @@ pub enum ByteSwap {
 }
 
 /// When the range of a product is known. Min/max only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MulRange {
     /// When neither operand may be negative and both fit half of the width (before 6.14).
     SmallNonNegative,
@@ -61,7 +68,8 @@ pub enum MulRange {
 }
 
 /// What overflow does to the unsigned range of a sum or difference. Min/max only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AddOverflow {
     /// If any end overflows, the range is lost (before 6.17).
     Drop,
@@ -70,7 +78,8 @@ pub enum AddOverflow {
 }
 
 /// When `and`, `or` and `xor` give a signed range. Min/max only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BitwiseSigned {
     /// When neither operand may be negative (before 6.10).
     NonNegative,
@@ -79,7 +88,8 @@ pub enum BitwiseSigned {
 }
 
 /// How the ranges inform each other. Min/max only; the circular model has one way.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BoundsSync {
     /// Signed and unsigned of the same width inform each other, once; the two widths do not (before 6.8).
     SignOnly,
@@ -92,7 +102,8 @@ pub enum BoundsSync {
 }
 
 /// What a truncation to 1, 2 or 4 bytes does after it cut the 64-bit range. Min/max only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Truncation {
     /// Below 4 bytes the 32-bit range is copied from the 64-bit one if it fits; at 4 bytes nothing more (before 6.8).
     CopyTo32,
@@ -101,7 +112,8 @@ pub enum Truncation {
 }
 
 /// When it is known whether a conditional jump is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BranchKnown {
     /// When the right side is constant and the left side's range decides; equality needs two constants (before 6.8).
     ConstRight,
@@ -114,7 +126,8 @@ pub enum BranchKnown {
 }
 
 /// What a conditional jump teaches.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BranchRefine {
     /// Something about the other operand when one is constant; and two equal numbers share 64-bit knowledge (before 6.8).
     ConstOnly,
@@ -123,7 +136,8 @@ pub enum BranchRefine {
 }
 
 /// What a comparison of a register with itself means.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SameRegister {
     /// Nothing special (before 7.0).
     AsAnyOther,
@@ -132,7 +146,8 @@ pub enum SameRegister {
 }
 
 /// Whether `and` or `or` with a constant goes on twice when the first operand is −1 or 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SignMaskFork {
     /// No (before 7.0).
     Never,
@@ -141,7 +156,8 @@ pub enum SignMaskFork {
 }
 
 /// Whether the verifier checks that what it knows of a number is free of contradiction.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Invariants {
     /// No: a contradiction lives on (before 6.8).
     Unchecked,
@@ -151,7 +167,7 @@ pub enum Invariants {
 }
 
 /// The rules of the numeric domain.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct DomainRules {
     /// Product of known bits.
     pub tnum_mul: TnumMul,

@@ -3,9 +3,11 @@
 //! The inlined loop itself is the same in all of them.
 
 use super::KernelVersion::{self, V6_1, V6_12, V6_18, V7_3};
+use serde::{Deserialize, Serialize};
 
 /// Which instructions count as nops and are removed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NopForms {
     /// `goto +0` alone (up to 6.13).
     Goto,
@@ -14,7 +16,8 @@ pub enum NopForms {
 }
 
 /// How a kernel reports a function reference or call that points to no subprogram any more.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MissingSubprog {
     /// By a kernel warning, once after boot; the program's own log stays empty (6.1, 6.12).
     KernelWarning,
@@ -33,7 +36,8 @@ impl MissingSubprog {
 }
 
 /// What a `may_goto` becomes in a dump. Programs of ours keep it: the executor runs it as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MayGotoForm {
     /// The kernel does not know the instruction (6.1).
     Unknown,
@@ -44,7 +48,8 @@ pub enum MayGotoForm {
 }
 
 /// What a call of `get_smp_processor_id` becomes in a dump.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SmpProcessorId {
     /// It stays a helper call (6.1).
     Call,
@@ -69,8 +74,36 @@ impl HelperImms {
     }
 }
 
+/// A build whose dumps were measured: Debian 6.1.192, 6.12.95, 6.18.15 and 7.3.4, x86-64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Build(pub KernelVersion);
+
+impl Build {
+    /// Bytes before the values in an array map's kernel object.
+    pub const fn array_value_offset(self) -> i32 {
+        match self.0 {
+            V6_1 => 272,
+            V6_12 => 264,
+            V6_18 => 304,
+            V7_3 => 296,
+        }
+    }
+
+    /// Helper calls in a dump.
+    pub const fn helper_imms(self) -> HelperImms {
+        HelperImms(match self.0 {
+            // Helper 8 has a variant of its own for socket filters.
+            V6_1 => &[(189712, 181), (179680, 8), (29296, 8)],
+            V6_12 => &[(270640, 181)],
+            V6_18 => &[(342000, 181)],
+            V7_3 => &[(392784, 181)],
+        })
+    }
+}
+
 /// The rules that the rewrite reads.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RewriteRules {
     /// Which nops are removed.
     pub nops: NopForms,
@@ -83,10 +116,8 @@ pub struct RewriteRules {
     /// The register that only the kernel's own instructions use: 11, and 12 in 7.3, where 11 holds stack arguments.
     #[doc(alias = "BPF_REG_AX")]
     pub scratch_reg: u8,
-    /// Bytes before the values in an array map's kernel object, in the same builds.
-    pub array_value_offset: i32,
-    /// Helper calls in the dumps of the builds that were measured: Debian 6.1.192, 6.12.95, 6.18.15 and 7.3.4, x86-64.
-    pub helper_imms: HelperImms,
+    /// Which measured build's dump is compared with.
+    pub build: Build,
 }
 
 impl RewriteRules {
@@ -106,19 +137,7 @@ impl RewriteRules {
                 V6_18 | V7_3 => SmpProcessorId::PerCpuLoad64,
             },
             scratch_reg: if version >= V7_3 { 12 } else { 11 },
-            array_value_offset: match version {
-                V6_1 => 272,
-                V6_12 => 264,
-                V6_18 => 304,
-                V7_3 => 296,
-            },
-            helper_imms: HelperImms(match version {
-                // Helper 8 has a variant of its own for socket filters.
-                V6_1 => &[(189712, 181), (179680, 8), (29296, 8)],
-                V6_12 => &[(270640, 181)],
-                V6_18 => &[(342000, 181)],
-                V7_3 => &[(392784, 181)],
-            }),
+            build: Build(version),
         }
     }
 }

@@ -5,9 +5,11 @@
 
 use super::KernelVersion::{self, V6_12, V6_18, V7_3};
 use super::{MapType, ProgType};
+use serde::{Deserialize, Serialize};
 
 /// How many instructions of the architecture a kernel knows; each step includes those before.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum InsnSet {
     /// Up to 6.5: versions 1 to 3, and `gotol` by backport.
     V3,
@@ -20,7 +22,8 @@ pub enum InsnSet {
 }
 
 /// When the fields of an instruction are checked: registers that exist, fields that must be zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FieldCheck {
     /// When a path reaches the instruction; dead code may hold anything that has a known opcode (up to 7.0).
     AtVisit,
@@ -30,7 +33,8 @@ pub enum FieldCheck {
 }
 
 /// In how many steps `func_info` is checked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FuncInfoCheck {
     /// All at once, after the subprograms are known (up to 6.6).
     Late,
@@ -39,7 +43,8 @@ pub enum FuncInfoCheck {
 }
 
 /// When it is checked that a program of this type may sleep.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AttachCheck {
     /// Before map references are resolved (6.1).
     BeforeResolve,
@@ -48,7 +53,8 @@ pub enum AttachCheck {
 }
 
 /// Where calls of kernel functions are looked up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KfuncLookup {
     /// While subprograms are looked for.
     WithSubprogs,
@@ -57,7 +63,8 @@ pub enum KfuncLookup {
 }
 
 /// Which back-edges the control flow of a privileged program may have.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BackEdges {
     /// Those of jumps; not of calls, nor of an instruction that falls through into a loop (up to 6.6).
     JumpsOnly,
@@ -66,7 +73,8 @@ pub enum BackEdges {
 }
 
 /// What a call of a helper that calls back at once, such as `bpf_loop`, is marked as.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CallbackCallMarks {
     /// As any other call: the callback is walked once (up to 6.6).
     None,
@@ -75,7 +83,8 @@ pub enum CallbackCallMarks {
 }
 
 /// Whether branches that constants decide are rewritten before paths are walked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ConstFold {
     /// No (up to 7.0).
     Off,
@@ -84,7 +93,8 @@ pub enum ConstFold {
 }
 
 /// The order of checks on a map that an instruction refers to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MapUse {
     /// The program's limit of maps is checked last, and nothing is said of it (6.1).
     LimitLast,
@@ -96,7 +106,8 @@ pub enum MapUse {
 }
 
 /// The tags of arguments of global functions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ArgTags {
     /// They mean nothing (up to 6.7).
     None,
@@ -106,26 +117,155 @@ pub enum ArgTags {
     WithUntrusted,
 }
 
+/// Attach types that only a tracing program may name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TracingAttachTypes {
+    /// None (up to 7.0).
+    None,
+    /// Those of sets of functions (7.1 and later).
+    FunctionSets,
+}
+
+impl TracingAttachTypes {
+    /// Their numbers.
+    pub const fn list(self) -> &'static [u32] {
+        match self {
+            TracingAttachTypes::None => &[],
+            TracingAttachTypes::FunctionSets => &[59, 60, 61],
+        }
+    }
+}
+
+/// Modelled program types that may sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SleepableTypes {
+    /// Syscall and kprobe programs (up to 7.0).
+    SyscallAndKprobe,
+    /// Also raw tracepoints and tracepoints (7.1 and later).
+    AndTracepoints,
+}
+
+impl SleepableTypes {
+    /// The types.
+    pub const fn list(self) -> &'static [ProgType] {
+        match self {
+            SleepableTypes::SyscallAndKprobe => &[ProgType::Syscall, ProgType::Kprobe],
+            SleepableTypes::AndTracepoints => {
+                &[ProgType::Syscall, ProgType::Kprobe, ProgType::RawTracepoint, ProgType::Tracepoint]
+            }
+        }
+    }
+}
+
+/// The log line for a program that may not sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SleepableTypesText {
+    /// It names the types that may (6.1).
+    NamesAllowed,
+    /// It speaks of this type (6.2 and later).
+    NamesThis,
+}
+
+impl SleepableTypesText {
+    /// The line.
+    pub const fn text(self) -> &'static str {
+        match self {
+            SleepableTypesText::NamesAllowed => {
+                "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable"
+            }
+            SleepableTypesText::NamesThis => "Program of this type cannot be sleepable",
+        }
+    }
+}
+
+/// Map types that a program that sleeps may use.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SleepableMaps {
+    /// Hashes, arrays and ring buffers (6.1).
+    Basic,
+    /// Also queues and stacks (6.12).
+    AndQueues,
+    /// Also tries and arrays of programs (7.1 and later).
+    AndTries,
+}
+
+impl SleepableMaps {
+    /// The types.
+    pub const fn list(self) -> &'static [MapType] {
+        match self {
+            SleepableMaps::Basic => SLEEPABLE_MAPS_6_1,
+            SleepableMaps::AndQueues => SLEEPABLE_MAPS_6_12,
+            SleepableMaps::AndTries => SLEEPABLE_MAPS_7_3,
+        }
+    }
+}
+
+/// The log line for another map in a program that sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SleepableMapsText {
+    /// Arrays, hashes and ring buffers (6.1).
+    Basic,
+    /// Also local storage (6.2 and later).
+    AndLocalStorage,
+}
+
+impl SleepableMapsText {
+    /// The line.
+    pub const fn text(self) -> &'static str {
+        match self {
+            SleepableMapsText::Basic => "Sleepable programs can only use array, hash, and ringbuf maps",
+            SleepableMapsText::AndLocalStorage => {
+                "Sleepable programs can only use array, hash, ringbuf and local storage maps"
+            }
+        }
+    }
+}
+
+/// Map types whose values can be addressed directly.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectValueMaps {
+    /// Arrays (up to 7.0).
+    Arrays,
+    /// Also per-CPU arrays (7.1 and later).
+    AndPercpuArrays,
+}
+
+impl DirectValueMaps {
+    /// The types.
+    pub const fn list(self) -> &'static [MapType] {
+        match self {
+            DirectValueMaps::Arrays => &[MapType::Array],
+            DirectValueMaps::AndPercpuArrays => &[MapType::Array, MapType::PercpuArray],
+        }
+    }
+}
+
 /// Rules of the checks before the walk.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StructureRules {
     /// Flags that `BPF_PROG_LOAD` knows. `BPF_F_XDP_DEV_BOUND_ONLY` since 6.3, `BPF_F_TEST_REG_INVARIANTS` since 6.8,
     /// `BPF_F_TOKEN_FD` since 6.9.
     pub prog_flags: u32,
-    /// Attach types that only a tracing program may name: those of sets of functions, since 7.1.
-    pub tracing_attach_types: &'static [u32],
-    /// Modelled program types that may sleep. Raw tracepoints and tracepoints since 7.1.
-    pub sleepable_types: &'static [ProgType],
-    /// The log line for a program that may not sleep. The wording changed in 6.2.
-    pub sleepable_text: &'static str,
+    /// Attach types that only a tracing program may name.
+    pub tracing_attach_types: TracingAttachTypes,
+    /// Program types that may sleep.
+    pub sleepable_types: SleepableTypes,
+    /// The log line for another type.
+    pub sleepable_types_text: SleepableTypesText,
     /// When that is checked.
     pub attach_check: AttachCheck,
     /// Map types that a program that sleeps may use.
-    pub sleepable_maps: &'static [MapType],
+    pub sleepable_maps: SleepableMaps,
     /// The log line for another map.
-    pub sleepable_maps_text: &'static str,
-    /// Map types whose values can be addressed directly. Arrays; per-CPU arrays since 7.1.
-    pub direct_value_maps: &'static [MapType],
+    pub sleepable_maps_text: SleepableMapsText,
+    /// Map types whose values can be addressed directly.
+    pub direct_value_maps: DirectValueMaps,
     /// The order of checks on a map.
     pub map_use: MapUse,
     /// Flags that a ring buffer knows besides that of a NUMA node. `BPF_F_RB_OVERWRITE` since 6.19.
@@ -203,13 +343,13 @@ impl StructureRules {
     fn v6_1() -> StructureRules {
         StructureRules {
             prog_flags: 0x3f,
-            tracing_attach_types: &[],
-            sleepable_types: &[ProgType::Syscall, ProgType::Kprobe],
-            sleepable_text: "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable",
+            tracing_attach_types: TracingAttachTypes::None,
+            sleepable_types: SleepableTypes::SyscallAndKprobe,
+            sleepable_types_text: SleepableTypesText::NamesAllowed,
             attach_check: AttachCheck::BeforeResolve,
-            sleepable_maps: SLEEPABLE_MAPS_6_1,
-            sleepable_maps_text: "Sleepable programs can only use array, hash, and ringbuf maps",
-            direct_value_maps: &[MapType::Array],
+            sleepable_maps: SleepableMaps::Basic,
+            sleepable_maps_text: SleepableMapsText::Basic,
+            direct_value_maps: DirectValueMaps::Arrays,
             map_use: MapUse::LimitLast,
             ringbuf_flags: 0,
             insn_set: InsnSet::V3,
@@ -226,10 +366,10 @@ impl StructureRules {
     fn v6_12(version: KernelVersion) -> StructureRules {
         StructureRules {
             prog_flags: 0x100ff,
-            sleepable_text: "Program of this type cannot be sleepable",
+            sleepable_types_text: SleepableTypesText::NamesThis,
             attach_check: AttachCheck::AfterCfg,
-            sleepable_maps: SLEEPABLE_MAPS_6_12,
-            sleepable_maps_text: "Sleepable programs can only use array, hash, ringbuf and local storage maps",
+            sleepable_maps: SleepableMaps::AndQueues,
+            sleepable_maps_text: SleepableMapsText::AndLocalStorage,
             map_use: MapUse::LimitFirst,
             insn_set: if version >= V6_18 { InsnSet::Ordered } else { InsnSet::V4 },
             func_info: FuncInfoCheck::EarlyAndLate,
@@ -242,10 +382,10 @@ impl StructureRules {
 
     fn v7_3() -> StructureRules {
         StructureRules {
-            tracing_attach_types: &[59, 60, 61],
-            sleepable_types: &[ProgType::Syscall, ProgType::Kprobe, ProgType::RawTracepoint, ProgType::Tracepoint],
-            sleepable_maps: SLEEPABLE_MAPS_7_3,
-            direct_value_maps: &[MapType::Array, MapType::PercpuArray],
+            tracing_attach_types: TracingAttachTypes::FunctionSets,
+            sleepable_types: SleepableTypes::AndTracepoints,
+            sleepable_maps: SleepableMaps::AndTries,
+            direct_value_maps: DirectValueMaps::AndPercpuArrays,
             map_use: MapUse::LimitFirstAnyOffset,
             ringbuf_flags: RB_OVERWRITE,
             insn_set: InsnSet::Indirect,

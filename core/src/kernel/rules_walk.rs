@@ -1,7 +1,10 @@
 //! Rules of the walk over all paths: what the verifier's room `verifier/` reads.
 
+use serde::{Deserialize, Serialize};
+
 /// How a callback of a synchronous helper is walked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CallbackWalk {
     /// Like a call that happens exactly once, whatever the count (up to 6.6; 6.1 never changed).
     Once,
@@ -10,7 +13,8 @@ pub enum CallbackWalk {
 }
 
 /// How far precision is followed backwards.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Backtracking {
     /// Within the frame and through slots of R10; at calls and exits every scalar of the path is marked (up to 6.3).
     SingleFrame,
@@ -19,7 +23,8 @@ pub enum Backtracking {
 }
 
 /// What following precision over a callback's exit does with the caller's R1 to R5.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CallbackExit {
     /// They are no longer wanted (up to 7.2), although the call reads them again.
     ForgetArguments,
@@ -28,7 +33,8 @@ pub enum CallbackExit {
 }
 
 /// Where the verifier knows from which registers and slots matter later.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LivenessModel {
     /// Read marks, handed from path to checkpoint during the walk (up to 6.17).
     ReadMarks,
@@ -37,7 +43,8 @@ pub enum LivenessModel {
 }
 
 /// How a pointer's offset is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PointerOffset {
     /// A fixed part beside the variable part (up to 7.0).
     Split,
@@ -46,7 +53,8 @@ pub enum PointerOffset {
 }
 
 /// Which scalars are known to be equal, or to differ by a constant.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ScalarLinks {
     /// Copies by 64-bit moves; ids are not compared when states are (up to 6.2).
     Copies,
@@ -57,7 +65,8 @@ pub enum ScalarLinks {
 }
 
 /// What becomes of a pointer's id once it is known not to be NULL.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CheckedPointerId {
     /// It is dropped (up to 7.0).
     Dropped,
@@ -66,7 +75,8 @@ pub enum CheckedPointerId {
 }
 
 /// How spilled and filled scalars are tracked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ScalarSpills {
     /// Only bounded non-zero scalars keep their range; a store through another pointer than R10 needs it precise (6.1).
     BoundedOnly,
@@ -75,7 +85,8 @@ pub enum ScalarSpills {
 }
 
 /// What is asked of a callback's return value.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ReturnCheck {
     /// The known bits lie within those of the range (up to 6.7).
     KnownBits,
@@ -84,7 +95,8 @@ pub enum ReturnCheck {
 }
 
 /// What a count in R1 of `bpf_loop` must be.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LoopCount {
     /// Not looked at (up to 6.6).
     Ignored,
@@ -93,7 +105,8 @@ pub enum LoopCount {
 }
 
 /// A function reference to main.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MainAsCallback {
     /// Taken, and refused for its depth when it is called (6.12, 6.18).
     Allowed,
@@ -102,7 +115,8 @@ pub enum MainAsCallback {
 }
 
 /// When global subprograms are verified.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum GlobalSubprogs {
     /// All of them, before main (up to 6.7).
     AllFirst,
@@ -111,7 +125,8 @@ pub enum GlobalSubprogs {
 }
 
 /// How much stack a frame costs in a chain of calls.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StackRounding {
     /// A multiple of 32 bytes, at least 32 (up to 6.7).
     To32,
@@ -120,7 +135,8 @@ pub enum StackRounding {
 }
 
 /// Whether programs of the tracing types get a stack for each subprogram of 64 bytes and more.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PrivateStack {
     /// All frames share 512 bytes (up to 6.12).
     No,
@@ -129,7 +145,8 @@ pub enum PrivateStack {
 }
 
 /// A tail call or legacy packet load in a callback.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LeavesCallback {
     /// Allowed (up to 6.18).
     Allowed,
@@ -138,7 +155,8 @@ pub enum LeavesCallback {
 }
 
 /// What a tail call in a subprogram means for the walk.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TailCallPaths {
     /// Only the path on which it fails goes on (up to 6.17).
     Falls,
@@ -147,7 +165,8 @@ pub enum TailCallPaths {
 }
 
 /// Whether loops keep the precision that later iterations ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LoopPrecision {
     /// A state that was reached in a loop keeps what it has (up to 6.16; for callbacks up to 6.18).
     Ignored,
@@ -156,7 +175,8 @@ pub enum LoopPrecision {
 }
 
 /// A NULL that is passed where a pointer may be NULL.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NullArgument {
     /// Its scalar is not made precise (up to 7.2).
     Imprecise,
@@ -165,7 +185,8 @@ pub enum NullArgument {
 }
 
 /// Comparisons that tell NULL from non-NULL.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NullCompare {
     /// With the immediate 0 (up to 6.1).
     Immediate,
@@ -174,7 +195,8 @@ pub enum NullCompare {
 }
 
 /// An immediate stored to the context.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreToCtx {
     /// Refused by its opcode (up to 6.5).
     RegisterOnly,
@@ -183,7 +205,8 @@ pub enum StoreToCtx {
 }
 
 /// References held while a callback runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ReferenceScope {
     /// Each frame has its own list; a callback must release what it acquires and may not touch the caller's (up to 6.12).
     PerFrame,
@@ -191,8 +214,20 @@ pub enum ReferenceScope {
     PerPath,
 }
 
+/// What is known of `map_lookup_elem` in an array with a constant key below its size.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "can_elide_value_nullness")]
+pub enum ConstantKey {
+    /// The result may be NULL, as that of any look-up (up to 6.14).
+    MayMiss,
+    /// It finds an element (6.15).
+    Finds,
+}
+
 /// How long a path may be before a checkpoint is forced.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ForcedCheckpoints {
     /// Never (up to 6.6).
     No,
@@ -201,7 +236,8 @@ pub enum ForcedCheckpoints {
 }
 
 /// What is known of a helper's use of memory that it is given.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HelperAccess {
     /// Nothing: on the stack it counts as a write, whatever the prototype says (up to 6.12).
     Unknown,
@@ -210,7 +246,8 @@ pub enum HelperAccess {
 }
 
 /// When the id of a scalar matters to the comparison of two states.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ScalarIds {
     /// Always: a scalar without id counts as one with an id of its own, and both must be linked alike (up to 6.19).
     Compared,
@@ -219,7 +256,8 @@ pub enum ScalarIds {
 }
 
 /// An id that only one scalar has.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SingularIds {
     /// It stays (up to 6.19).
     Kept,
@@ -228,7 +266,8 @@ pub enum SingularIds {
 }
 
 /// Which slots of a loop's states must be of the same type, byte by byte.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LoopSlots {
     /// All of them (up to 6.19).
     SameTypes,
@@ -237,7 +276,8 @@ pub enum LoopSlots {
 }
 
 /// Which part of a slot is compared as a scalar.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SlotScalars {
     /// All eight bytes (up to 6.19).
     Whole,
@@ -246,7 +286,8 @@ pub enum SlotScalars {
 }
 
 /// When an imprecise scalar has changed from round to round.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Widening {
     /// When its value or what it is linked with changed (up to 6.19).
     ValueOrId,
@@ -255,7 +296,8 @@ pub enum Widening {
 }
 
 /// How a kernel reports that it contradicts itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BugReport {
     /// By a warning in its own log; some also leave a line in the program's (up to 6.15).
     Warning,
@@ -264,7 +306,7 @@ pub enum BugReport {
 }
 
 /// Rules of the walk.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WalkRules {
     /// How many frames a chain of calls may have: 8, since 7.0 16.
     #[doc(alias = "MAX_CALL_FRAMES")]
@@ -311,6 +353,8 @@ pub struct WalkRules {
     pub store_to_ctx: StoreToCtx,
     /// References and frames.
     pub reference_scope: ReferenceScope,
+    /// Array look-ups with a constant key.
+    pub constant_key: ConstantKey,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
     /// What is known of helpers' accesses.
@@ -363,6 +407,7 @@ impl WalkRules {
         null_compare: NullCompare::Immediate,
         store_to_ctx: StoreToCtx::RegisterOnly,
         reference_scope: ReferenceScope::PerFrame,
+        constant_key: ConstantKey::MayMiss,
         forced_checkpoints: ForcedCheckpoints::No,
         helper_access: HelperAccess::Unknown,
         scalar_ids: ScalarIds::Compared,
@@ -402,6 +447,7 @@ impl WalkRules {
         helper_access: HelperAccess::Known,
         scalar_ids: ScalarIds::Compared,
         bug_report: BugReport::Line,
+        constant_key: ConstantKey::Finds,
         pending_errno: 7,
         ..WalkRules::V6_12
     };

@@ -1,9 +1,10 @@
 //! The versions that a line of a table holds for.
 //!
 //! Stands for no kernel code: it lets a table say "since 6.12" in one word. A version is compared here for tables and in
-//! [`Rules::of`] for everything else. Invariant: `first <= last`.
+//! [`Rules::of`](super::Rules::of) for everything else; which version a table is read for is a field of
+//! [`TableRules`](super::TableRules). Invariant: `first <= last`.
 
-use super::{KernelVersion, Rules};
+use super::KernelVersion;
 
 /// A run of versions, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,9 +32,9 @@ impl Span {
         Span { first, last }
     }
 
-    /// Whether the line holds under these rules.
-    pub fn holds(self, rules: &Rules) -> bool {
-        self.first <= rules.version && rules.version <= self.last
+    /// Whether the line holds in the version that its table is read for.
+    pub fn holds(self, version: KernelVersion) -> bool {
+        self.first <= version && version <= self.last
     }
 }
 
@@ -44,8 +45,7 @@ mod tests {
 
     #[test]
     fn both_ends_are_included() {
-        let versions =
-            |span: Span| KernelVersion::ALL.into_iter().filter(|v| span.holds(&Rules::of(*v))).collect::<Vec<_>>();
+        let versions = |span: Span| KernelVersion::ALL.into_iter().filter(|v| span.holds(*v)).collect::<Vec<_>>();
         assert_eq!(versions(Span::ALL), KernelVersion::ALL);
         assert_eq!(versions(Span::since(V6_12)), [V6_12, V6_18, V7_3]);
         assert_eq!(versions(Span::until(V6_12)), [V6_1, V6_12]);

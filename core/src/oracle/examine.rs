@@ -1,26 +1,28 @@
 //! One program through everything: verify, rewrite, run both forms, compare.
 
-use super::finding::{Class, Finding, Vacuous};
+use super::finding::{Finding, Vacuous};
+use super::judge;
 use crate::exec::{
-    Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Place, Site, SiteKind, TrapKind, UninitStackRead,
-    first_difference,
+    Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Site, SiteKind, UninitStackRead, first_difference,
 };
-use crate::isa::InsnIdx;
+use crate::isa::{InsnIdx, Op, decode};
 use crate::kernel::Rules;
-use crate::program::{Input, Program, SubprogIdx};
-use crate::rewrite::{self, Rewritten};
+use crate::program::{Input, Program, SubprogIdx, subprog_target};
+use crate::rewrite::{self, Plan, Rewritten};
 use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
 
 /// How a program is examined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Bounds of each run. Its detail is that of the first attempt; a difference is looked at again in full.
     pub limits: Limits,
+    /// A change of the plan between planning and emitting: a planted fault. `None` for the kernel's plan.
+    pub edit_plan: Option<fn(&mut Plan, &Facts)>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() } }
+        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() }, edit_plan: None }
     }
 }
 
@@ -76,10 +78,15 @@ impl Examiner {
         Examiner { machine: Machine::new(), options }
     }
 
+    /// How programs are examined.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// Verifies, rewrites and runs a program under the rules of a kernel.
     pub fn examine(&mut self, program: &Program, rules: &Rules) -> Report {
         let mut report = Report {
-            status: status(program, rules),
+            status: status_with(program, rules, self.options.edit_plan),
             runs: Vec::new(),
             findings: Vec::new(),
             compared: 0,
@@ -100,9 +107,20 @@ impl Examiner {
 }
 
 /// Verifies and rewrites a program.
-pub(crate) fn status(program: &Program, rules: &Rules) -> Status {
+pub fn status(program: &Program, rules: &Rules) -> Status {
+    status_with(program, rules, None)
+}
+
+fn status_with(program: &Program, rules: &Rules, edit_plan: Option<fn(&mut Plan, &Facts)>) -> Status {
+    let rewrite = |facts: &Facts| {
+        let mut plan = Plan::of(facts);
+        if let Some(edit) = edit_plan {
+            edit(&mut plan, facts);
+        }
+        rewrite::emit(program, facts, &plan, rules)
+    };
     match verifier::verify(program, rules) {
-        Verdict::Accepted(facts) => match rewrite::rewrite(program, &facts, rules) {
+        Verdict::Accepted(facts) => match rewrite(&facts) {
             Ok(rewritten) => Status::Accepted { facts: Box::new(facts), rewritten: Box::new(rewritten) },
             Err(rejection) => {
                 let insns_processed = facts.insns_processed;
@@ -136,7 +154,7 @@ impl Pair<'_> {
         let exec_rules = exec_rules(rules);
         let images = (
             original_image(self.program, self.facts, &exec_rules),
-            rewritten_image(self.rewritten, self.facts, &exec_rules),
+            rewritten_image(self.program, self.rewritten, self.facts, &exec_rules),
         );
         let (original, rewritten) = match images {
             (Ok(original), Ok(rewritten)) => (original, rewritten),
@@ -169,34 +187,18 @@ impl Pair<'_> {
         out
     }
 
-    fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for (form, outcome) in [("helper form", &pair.original), ("inlined form", &pair.rewritten)] {
-            if let End::Trapped(trap) = &outcome.end {
-                findings.push(Finding {
-                    class: class_of(&trap.kind),
-                    signature: format!("{}:{form}:{}", class_of(&trap.kind), trap_name(&trap.kind)),
-                    evidence: format!("{form}, instruction {}: {}", trap.at, trap.kind),
-                    input: Some(n),
-                });
-            }
+    fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Option<Finding> {
+        if let Some(finding) = judge::traps(pair) {
+            return Some(Finding { input: Some(n), ..finding });
         }
-        if first_difference(&pair.original, &pair.rewritten).is_none() {
-            return findings;
-        }
+        first_difference(&pair.original, &pair.rewritten)?;
         // Run again with everything written down, to find the first point where the two part.
         let limits = Limits { detail: Detail::Full, ..self.options.limits };
-        let original = self.machine.run(images.0, input, &limits);
-        let rewritten = self.machine.run(images.1, input, &limits);
-        if let Some(difference) = first_difference(&original, &rewritten) {
-            findings.push(Finding {
-                class: Class::Equivalence,
-                signature: format!("equivalence:{}", place_name(&difference.place)),
-                evidence: difference.to_string(),
-                input: Some(n),
-            });
-        }
-        findings
+        let again = RunPair {
+            original: self.machine.run(images.0, input, &limits),
+            rewritten: self.machine.run(images.1, input, &limits),
+        };
+        judge::difference(&again).map(|finding| Finding { input: Some(n), ..finding })
     }
 }
 
@@ -211,40 +213,12 @@ fn reason_not_to_compare(pair: &RunPair) -> Option<Vacuous> {
     None
 }
 
-fn class_of(kind: &TrapKind) -> Class {
-    let about_stack = matches!(kind, TrapKind::StackOverrun { .. } | TrapKind::SpillTouched { .. });
-    if about_stack { Class::Stack } else { Class::Safety }
-}
-
-/// A trap without places and values, for signatures.
-fn trap_name(kind: &TrapKind) -> String {
-    match kind {
-        TrapKind::UninitRegister(_) => "uninitialised register".to_owned(),
-        TrapKind::UninitStack { .. } => "uninitialised stack".to_owned(),
-        TrapKind::NullPointer(_) => "null pointer".to_owned(),
-        TrapKind::WildPointer(_) => "wild pointer".to_owned(),
-        TrapKind::DeadFrame(_) => "dead frame".to_owned(),
-        TrapKind::OutOfBounds { region, .. } => format!("out of bounds of {region}"),
-        TrapKind::ReadOnly { region, .. } => format!("write to read-only {region}"),
-        TrapKind::StackOverrun { .. } => "stack overrun".to_owned(),
-        TrapKind::SpillTouched { .. } => "spill slot touched".to_owned(),
-        TrapKind::TooManyFrames => "too many frames".to_owned(),
-        TrapKind::BadArgument { helper, .. } => format!("bad argument of helper {helper}"),
-        TrapKind::FramePointerWritten => "frame pointer written".to_owned(),
-        TrapKind::LeftProgram => "left the program".to_owned(),
-    }
-}
-
-/// A place without its index, for signatures.
-fn place_name(place: &Place) -> &'static str {
-    match place {
-        Place::End => "end",
-        Place::R0 => "r0",
-        Place::Ctx(_) => "ctx",
-        Place::Packet(_) => "packet",
-        Place::Map { .. } => "map",
-        Place::Trace(_) => "trace",
-    }
+/// Both forms of an accepted program, ready to run: with helper calls, and rewritten.
+pub(crate) fn images(program: &Program, rules: &Rules) -> Option<(Image, Image)> {
+    let Status::Accepted { facts, rewritten } = status(program, rules) else { return None };
+    let rules = exec_rules(rules);
+    let original = original_image(program, &facts, &rules).ok()?;
+    Some((original, rewritten_image(program, &rewritten, &facts, &rules).ok()?))
 }
 
 /// What the executor needs to know of the kernel.
@@ -266,6 +240,7 @@ pub(crate) fn original_image(
         stack_depth: &facts.stack_depth,
         own_depth: &facts.stack_depth,
         subprogs: &[],
+        references: &[],
         sites: &sites,
     };
     Image::new(&form, rules)
@@ -273,10 +248,12 @@ pub(crate) fn original_image(
 
 /// The rewritten program.
 pub(crate) fn rewritten_image(
+    original: &Program,
     rewritten: &Rewritten,
     facts: &Facts,
     rules: &ExecRules,
 ) -> Result<Image, crate::exec::Unsupported> {
+    let references = references(original, rewritten, facts);
     let subprogs: Vec<SubprogIdx> =
         rewritten.layout.starts().iter().map(|start| origin(rewritten, facts, *start)).collect();
     let own_depth: Vec<u16> =
@@ -295,9 +272,22 @@ pub(crate) fn rewritten_image(
         stack_depth: &rewritten.stack_depth,
         own_depth: &own_depth,
         subprogs: &subprogs,
+        references: &references,
         sites: &sites,
     };
     Image::new(&form, rules)
+}
+
+/// What the function references of the rewritten program meant in the original.
+fn references(original: &Program, rewritten: &Rewritten, facts: &Facts) -> Vec<(InsnIdx, SubprogIdx)> {
+    let meant = |at: InsnIdx| {
+        let origin = rewritten.origin.get(at.at()).copied()?;
+        let op = decode(original.insn(origin)?, original.insn(origin.next())).ok()?;
+        matches!(op, Op::LdImm64 { .. }).then(|| facts.layout.starting(subprog_target(origin, &op)?)).flatten()
+    };
+    let insns = rewritten.program.insns.iter().enumerate();
+    let loads = insns.filter(|(_, insn)| insn.is_ld_imm64()).map(|(n, _)| InsnIdx(n as u32));
+    loads.filter_map(|at| Some((at, meant(at)?))).collect()
 }
 
 /// The original subprogram that an instruction of the rewritten program came from.

@@ -3,6 +3,7 @@
 //! Stands for what `BPF_PROG_LOAD` and `BPF_MAP_CREATE` are given (6.1 … 7.3), before any kernel has looked at it:
 //! nothing here is checked beyond what the container itself needs.
 
+pub mod edit;
 pub mod elf;
 mod error;
 pub mod json;
@@ -14,6 +15,7 @@ mod type_info;
 pub use error::InputError;
 pub use layout::{Layout, SubprogIdx, subprog_target};
 pub use load::{Format, Loaded, load_bytes};
+pub use text::ProgramNames;
 pub use type_info::TypeInfo;
 
 use crate::btf::Linkage;

@@ -73,7 +73,7 @@ impl<'a> Alignment<'a> {
             jumps: vec![None; len],
         };
         let open = (0u32..1 << layout.len()).filter(|left| left & 1 == 1).map(first).collect();
-        let dump = normalise(dump, rules.rewrite.helper_imms);
+        let dump = normalise(dump, rules.rewrite.build.helper_imms());
         let folds = rules.version == KernelVersion::V7_3;
         Some(Alignment { program, layout, dump, forms, open, folds, tries: 0 })
     }

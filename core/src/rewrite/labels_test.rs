@@ -97,7 +97,7 @@ fn compare_one(program: &Program, answer: &Value, rules: &Rules) -> Outcome {
                 continue;
             }
         };
-        match compare(&late, &dump, rules.rewrite.helper_imms) {
+        match compare(&late, &dump, rules.rewrite.build.helper_imms()) {
             Comparison::Same { .. } if !reads_back(&r) => {
                 outcome = Outcome::Different("layout".to_owned());
             }
@@ -117,7 +117,7 @@ fn facts_of(program: &Program, answer: &Value, rules: &Rules) -> Vec<Facts> {
     };
     while let Some(facts) = alignment.next(&|seen| depths(program, answer, seen)) {
         let late = rewrite(program, &facts, rules).ok().and_then(|r| late_fixups(&r, rules).ok());
-        let same = |late| matches!(compare(&late, &dump, rules.rewrite.helper_imms), Comparison::Same { .. });
+        let same = |late| matches!(compare(&late, &dump, rules.rewrite.build.helper_imms()), Comparison::Same { .. });
         if late.is_some_and(same) {
             found.push(facts);
         }

@@ -141,7 +141,7 @@ impl Pass<'_> {
                 not_modelled(format!("inlining of helper {n}"))
             }
             // The address of what a helper is in this kernel, where it was not measured.
-            n if !self.rules.rewrite.helper_imms.0.iter().any(|(_, number)| *number == n) => {
+            n if !self.rules.rewrite.build.helper_imms().0.iter().any(|(_, number)| *number == n) => {
                 Ok(Some(vec![(insn, Wild::Imm)]))
             }
             _ => Ok(None),
@@ -184,7 +184,7 @@ impl Pass<'_> {
                     Insn::new(0x27, 0, 0, 0, size as i32)
                 };
                 Ok([
-                    Insn::new(0x07, 1, 0, 0, self.rules.rewrite.array_value_offset),
+                    Insn::new(0x07, 1, 0, 0, self.rules.rewrite.build.array_value_offset()),
                     Insn::new(0x61, 0, 2, 0, 0),
                     Insn::new(0x35, 0, 0, 3, map.max_entries as i32),
                     scale,

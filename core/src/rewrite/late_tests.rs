@@ -185,7 +185,7 @@ fn kernels_spell_calls_differently() {
 #[test]
 fn helpers_and_maps_lose_what_is_the_kernels() {
     let list = insns(&["181100002a000000", "0000000008000000", "8500000010e50200", "850000000a000000"]);
-    let normal = normalise(&list, Rules::of(KernelVersion::V6_1).rewrite.helper_imms);
+    let normal = normalise(&list, Rules::of(KernelVersion::V6_1).rewrite.build.helper_imms());
     assert_eq!(normal, insns(&["1811000000000000", "0000000008000000", "85000000b5000000", "850000000a000000"]));
 }
 

@@ -31,8 +31,8 @@ pub use plan::{LoopInlining, Plan};
 pub use result::{InlinedLoop, Rewritten};
 
 use crate::isa::{InsnIdx, opcode};
-use crate::kernel::{MissingSubprog, Rules};
 use crate::kernel::limits::HELPER_LOOP;
+use crate::kernel::{MissingSubprog, Rules};
 use crate::program::{Func, Program};
 use crate::verifier::{Errno, Facts, Rejection};
 use text::Text;

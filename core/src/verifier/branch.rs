@@ -10,7 +10,9 @@ use super::walker::{Check, Next, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::limits::VAR_OFF_MAX;
-use crate::kernel::{Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Widening};
+use crate::kernel::{
+    Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown, Widening,
+};
 
 /// Largest offset of a packet pointer that a comparison with the packet's end vouches for, in bytes.
 const PACKET_OFF_MAX: u64 = 0xffff;
@@ -132,6 +134,9 @@ impl Walker<'_> {
         let rules = self.rules;
         let Sides { width, cond, dst, src } = *sides;
         let scalars = left.kind == Kind::Scalar && right.kind == Kind::Scalar;
+        if rules.log.shown >= Shown::AndLinked {
+            linked.iter().for_each(|(_, cell)| self.touched.cell(*cell));
+        }
         let mut this = self.cur.clone();
         let other = self.push_branch(target)?;
         if scalars {

@@ -4,6 +4,7 @@
 //! `update_loop_inline_state` (6.1 … 7.3). Left out: exceptions, asynchronous callbacks.
 
 use super::branch::widen;
+use super::log::Touched;
 use super::signature::Misfit;
 use super::state::{Frame, Kind, Reg, RetRange};
 use super::verdict::Unfit;
@@ -11,7 +12,7 @@ use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
 use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
-use crate::kernel::{CallbackWalk, GlobalSubprogs, LeavesCallback, ReferenceScope, ReturnCheck};
+use crate::kernel::{CallbackWalk, GlobalCalls, LeavesCallback, ReferenceScope, ReturnCheck};
 use crate::program::SubprogIdx;
 
 /// R0 to R5, which a call does not keep.
@@ -39,7 +40,19 @@ impl Walker<'_> {
         }
         self.clear_caller_saved();
         self.cur.push_frame(callee);
+        self.log_entry();
         Ok(Next::To(start))
+    }
+
+    fn log_entry(&mut self) {
+        self.touched = Touched::ALL;
+        let depth = self.cur.depth();
+        if let Some(log) = &mut self.log {
+            log.line(format_args!("caller:"));
+            log.state(&self.cur, depth - 1);
+            log.line(format_args!("callee:"));
+            log.state(&self.cur, depth);
+        }
     }
 
     /// A frame for a call from the current instruction, still empty.
@@ -69,12 +82,14 @@ impl Walker<'_> {
             let text = format!("Caller passes invalid args into func#{}{name}", subprog.0);
             return Err(Stop::Reject { errno, text });
         }
-        if self.rules.walk.global_subprogs == GlobalSubprogs::CalledAfterMain {
-            self.remark = Some(format!("Func#{}{name} is global and assumed valid.", subprog.0).into());
-        }
         let changes_packet = info.changes_packet_data;
         let void = matches!(&info.signature, Some(Ok(signature)) if signature.void);
         self.subprogs[subprog.at()].called = true;
+        let n = subprog.0;
+        self.remark_on_global(match self.rules.log.global_calls {
+            GlobalCalls::ByNumber => format!("Func#{n} is global and valid. Skipping."),
+            GlobalCalls::ByName => format!("Func#{n}{name} is global and assumed valid."),
+        });
         if changes_packet {
             self.forget_packet();
         }
@@ -89,6 +104,7 @@ impl Walker<'_> {
     #[doc(alias = "clear_caller_saved_regs")]
     pub fn clear_caller_saved(&mut self) {
         let (model, by_marks) = (self.model(), self.by_read_marks());
+        CALLER_SAVED.iter().for_each(|reg| self.touched.reg(reg.n()));
         let frame = self.cur.top_mut();
         for reg in CALLER_SAVED {
             let reg = &mut frame.regs[reg.at()];
@@ -121,11 +137,13 @@ impl Walker<'_> {
             callee.callback_range = Some(GO_ON_OR_STOP);
             self.clear_caller_saved();
             self.cur.push_frame(callee);
+            self.log_entry();
             return Ok(Some(start));
         }
         let caller = self.cur.depth();
         // The branch is put aside before its frame is made: a call that is too deep fails with it in place.
         self.push_branch(start)?;
+        self.touched = Touched::ALL;
         let mut callee = self.callee(subprog)?;
         args(self.cur.top(), &mut callee);
         callee.callback_range = Some(GO_ON_OR_STOP);
@@ -166,7 +184,11 @@ impl Walker<'_> {
     pub fn check_exit(&mut self) -> Check<Next> {
         self.check_references_released()?;
         if self.cur.depth() > 0 {
-            return self.return_to_caller();
+            let next = self.return_to_caller()?;
+            if let Some(log) = &mut self.log {
+                log.returned();
+            }
+            return Ok(next);
         }
         self.check_return_value()?;
         Ok(Next::End)
@@ -221,16 +243,29 @@ impl Walker<'_> {
             if self.rules.walk.reference_scope == ReferenceScope::PerFrame && self.cur.top().refs != callee.refs {
                 self.cur.top_mut().refs.clone_from(&callee.refs);
             }
+            self.log_return(&callee, callsite.next());
             return Ok(Next::To(callsite.next()));
         }
         if self.rules.walk.callback_walk == CallbackWalk::Once {
+            self.log_return(&callee, callsite.next());
             return Ok(Next::To(callsite.next()));
         }
+        self.log_return(&callee, callsite);
         if let Some(before) = self.previous_entry(&self.cur, callsite) {
             let old = self.checkpoints[before as usize].state.clone();
             widen(&old, &mut self.cur, self.rules);
         }
         Ok(Next::To(callsite))
+    }
+
+    fn log_return(&mut self, callee: &Frame, to: InsnIdx) {
+        let depth = self.cur.depth();
+        if let Some(log) = &mut self.log {
+            log.line(format_args!("returning from callee:"));
+            log.left_frame(callee, depth + 1, &self.cur);
+            log.line(format_args!("to caller at {to}:"));
+            log.state(&self.cur, depth);
+        }
     }
 
     /// Kernel: `retval_range_within`, `verbose_invalid_scalar` (6.1 … 7.3).

@@ -1,10 +1,11 @@
 //! The verifier's entry: all its parts in the kernel's order, and the facts that are left when they agree.
 
 use super::depth;
-use super::structure::{self, Refusal, Structure};
+use super::log::{self, Log, LogLevel};
+use super::structure::{self, Structure};
 use super::tables::analyse_liveness;
 use super::verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
-use super::walker::{Check, Stop, Walker};
+use super::walker::{Check, Statistics, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op};
 use crate::kernel::limits::HELPER_LOOP;
@@ -16,23 +17,58 @@ use crate::program::{Program, SubprogIdx};
 /// Kernel: `bpf_check` (6.1 … 7.3), up to the rewrites.
 #[doc(alias = "bpf_check")]
 pub fn verify(program: &Program, rules: &Rules) -> Verdict {
+    check(program, rules, None).0
+}
+
+/// The same with the kernel's log of it.
+pub fn verify_with_log(program: &Program, rules: &Rules, level: LogLevel) -> (Verdict, String) {
+    check(program, rules, Some(level))
+}
+
+fn check(program: &Program, rules: &Rules, level: Option<LogLevel>) -> (Verdict, String) {
     let structure = match structure::check(program, rules) {
         Ok(structure) => structure,
-        Err(Refusal::Rejected(rejection)) => return Verdict::Rejected(rejection),
-        Err(Refusal::Unsupported(unsupported)) => return Verdict::Unsupported(unsupported),
+        Err(refusal) => {
+            let verdict = Verdict::from(refusal);
+            let text = level.map_or_else(String::new, |_| log::refusal(&verdict));
+            return (verdict, text);
+        }
     };
+    let mut log = level.map(|level| Log::new(program, &structure, rules, level));
     let liveness = match rules.walk.liveness {
         LivenessModel::ReadMarks => None,
         LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
-            Ok(liveness) => Some(liveness),
-            Err(rejection) => return Verdict::Rejected(rejection),
+            Ok(liveness) => liveness,
+            Err(rejection) => return finish(Verdict::Rejected(rejection), log, &Statistics::default()),
         },
     };
-    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref());
-    match walk_program(&mut walker) {
+    if let (Some(log), Some(liveness)) = (&mut log, &liveness) {
+        log.live_registers(liveness);
+    }
+    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), log);
+    let verdict = match walk_program(&mut walker) {
         Ok(()) => Verdict::Accepted(facts(&walker)),
         Err(stop) => refused(&walker, stop),
-    }
+    };
+    finish(verdict, walker.log.take(), &walker.statistics)
+}
+
+/// The verdict, and the log with its last lines.
+fn finish(verdict: Verdict, log: Option<Log<'_>>, statistics: &Statistics) -> (Verdict, String) {
+    let Some(mut log) = log else { return (verdict, String::new()) };
+    let insns_processed = match &verdict {
+        Verdict::Accepted(facts) => facts.insns_processed,
+        Verdict::Rejected(rejection) => {
+            log.message(&rejection.text);
+            rejection.insns_processed
+        }
+        Verdict::Unsupported(unsupported) => {
+            log.message(&format!("not modelled: {}", unsupported.what));
+            0
+        }
+    };
+    log.statistics(insns_processed, statistics);
+    (verdict, log.finish())
 }
 
 fn walk_program(walker: &mut Walker<'_>) -> Check {
@@ -85,13 +121,7 @@ fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
 }
 
 fn rejected(walker: &Walker<'_>, errno: Errno, text: String, warning: Option<String>) -> Verdict {
-    Verdict::Rejected(Rejection {
-        at: Some(walker.at),
-        errno,
-        text,
-        insns_processed: walker.insns_processed,
-        warning,
-    })
+    Verdict::Rejected(Rejection { at: Some(walker.at), errno, text, insns_processed: walker.insns_processed, warning })
 }
 
 fn facts(walker: &Walker<'_>) -> Facts {

@@ -18,8 +18,8 @@ use crate::kernel::helpers::{
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, NullArgument, ProgType, ReferenceScope,
-    TailCallPaths,
+    CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, NullArgument, ProgType,
+    ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -70,6 +70,7 @@ impl Walker<'_> {
             self.check_arg(n, *arg, proto, &mut call)?;
         }
         self.record_map(id, &call)?;
+        self.record_key(id, &call)?;
         if let Some((reg, bytes)) = call.fill {
             for i in 0..bytes {
                 self.check_access(reg, i, Size::B, Transfer::Clobber, Alignment::Machine, false)?;
@@ -81,10 +82,10 @@ impl Walker<'_> {
         let caller = self.cur.depth();
         let next = self.apply(id, &call)?;
         self.finish_call(caller, proto, &call)?;
-        if let Some(map) = call.map.and_then(|m| self.program.maps.get(m as usize)) {
-            if maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit {
-                return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
-            }
+        if let Some(map) = call.map.and_then(|m| self.program.maps.get(m as usize))
+            && maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit
+        {
+            return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
         }
         if id == HELPER_TAIL_CALL {
             return self.after_tail_call();
@@ -378,6 +379,19 @@ impl Walker<'_> {
         Ok(())
     }
 
+    /// A tail call through a known entry depends on it.
+    ///
+    /// Kernel: `record_func_key` (6.1 … 7.3).
+    #[doc(alias = "record_func_key")]
+    fn record_key(&mut self, id: i32, call: &Call) -> Check {
+        let Some(map) = call.map.filter(|_| id == HELPER_TAIL_CALL) else { return Ok(()) };
+        let entries = u64::from(self.map_size(map, |m| m.max_entries));
+        match self.reg(RegNo::R3).const_scalar() {
+            Some(key) if key < entries => self.mark_precise(RegNo::R3),
+            _ => Ok(()),
+        }
+    }
+
     /// Kernel: `release_reference` (6.1 … 7.3).
     #[doc(alias = "release_reference")]
     fn release(&mut self, reg: RegNo) -> Check {
@@ -430,6 +444,10 @@ impl Walker<'_> {
             if self.cur.top().callback_depth != 0 {
                 self.cur.top_mut().callback_depth = 0;
             }
+            let depth = self.cur.depth();
+            if let Some(log) = self.log.as_mut().filter(|log| log.is_all()) {
+                log.line(format_args!("frame{depth} bpf_loop iteration limit reached"));
+            }
             return Ok(Next::Straight);
         }
         let model = self.model();
@@ -475,6 +493,7 @@ impl Walker<'_> {
     fn finish_call(&mut self, caller: usize, proto: &HelperProto, call: &Call) -> Check {
         let (model, by_marks) = (self.model(), self.by_read_marks());
         let result = self.result(proto, call);
+        self.touched.reg(RegNo::R0.n());
         let frame = self.cur.frame_mut(caller);
         for reg in CALLER_SAVED {
             let reg = &mut frame.regs[reg.at()];
@@ -521,6 +540,8 @@ impl Walker<'_> {
             }
             Ret::RingbufMemOrNull => {
                 let size = call.alloc_bytes.unwrap_or_default();
+                // The first is for the comparison with NULL; the reference's takes its place.
+                let _ = self.new_id();
                 let id = self.new_id();
                 let (insn, depth) = (self.at, self.cur.depth());
                 let frame = match self.rules.walk.reference_scope {

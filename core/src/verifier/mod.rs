@@ -11,6 +11,7 @@
 //! | `visit`, `prune` | when a path need not be walked on |
 //! | `precision` | which scalars a path relied on |
 //! | `depth` | how much stack chains of calls use |
+//! | `log` | what a kernel writes down of all this |
 //!
 //! A loader with all capabilities on a 64-bit little-endian machine with JIT is assumed, so no path is speculative.
 
@@ -21,6 +22,7 @@ mod depth;
 mod facts;
 mod helper;
 pub mod liveness;
+mod log;
 mod memory;
 mod precision;
 mod prune;
@@ -34,5 +36,6 @@ mod verdict;
 mod visit;
 mod walker;
 
-pub use facts::verify;
+pub use facts::{verify, verify_with_log};
+pub use log::LogLevel;
 pub use verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};

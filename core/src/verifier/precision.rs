@@ -6,6 +6,7 @@
 //! Two generations exist. The older one ([`Backtracking::SingleFrame`]) stays within a frame and marks everything when
 //! it meets a call or an exit; the newer one follows calls, callbacks, spills through any pointer, and linked scalars.
 
+use super::log::{self, Log};
 use super::state::{Cell, Kind, State};
 use super::walker::{Checkpoint, Stop};
 use crate::isa::{AluOp, AtomicOp, InsnIdx, Op, Operand, Reg as RegNo};
@@ -155,6 +156,7 @@ pub(super) fn mark_chain(
     start: &State,
     checkpoints: &mut [Checkpoint],
     mut wanted: Wanted,
+    mut log: Option<&mut Log<'_>>,
 ) -> Result<bool, Stop> {
     let mut changed = false;
     let mut at = Some(start.insn);
@@ -169,24 +171,27 @@ pub(super) fn mark_chain(
             None => start,
             Some(n) => &checkpoints[n as usize].state,
         };
+        if let Some(log) = &mut log {
+            log_segment(log, trail, &wanted, at, here.first_insn, subseq);
+        }
         let Some(last) = at else {
             return at_entry(node, checkpoints, &mut wanted).map(|c| c || changed);
         };
-        match segment(trail, here, last, &mut subseq, &mut skip_first, &mut wanted)? {
+        match segment(trail, here, last, &mut subseq, &mut skip_first, &mut wanted, &mut log)? {
             Segment::Found => return Ok(changed),
             Segment::GiveUp => {
                 let from = match trail.rules.walk.backtracking {
                     Backtracking::SingleFrame => here.parent,
                     Backtracking::AllFrames => start.parent,
                 };
-                mark_all(from, checkpoints);
+                force_all(trail, start, from, checkpoints, &mut log);
                 return Ok(true);
             }
             Segment::Start => {}
         }
         let first = here.first_insn;
         let Some(parent) = here.parent else { break };
-        let outcome = mark_in_parent(trail, parent, checkpoints, &mut wanted)?;
+        let outcome = mark_in_parent(trail, parent, checkpoints, &mut wanted, &mut log)?;
         changed |= outcome.new_marks;
         if wanted.is_empty() || (outcome.all_were_precise && trail.rules.walk.backtracking == Backtracking::SingleFrame)
         {
@@ -200,7 +205,7 @@ pub(super) fn mark_chain(
         node = Some(parent);
     }
     if trail.rules.walk.backtracking == Backtracking::AllFrames && !wanted.is_empty() {
-        mark_all(start.parent, checkpoints);
+        force_all(trail, start, start.parent, checkpoints, &mut log);
         changed = true;
     }
     Ok(changed)
@@ -222,6 +227,7 @@ fn segment(
     subseq: &mut Option<InsnIdx>,
     skip_first: &mut bool,
     wanted: &mut Wanted,
+    log: &mut Option<&mut Log<'_>>,
 ) -> Result<Segment, Stop> {
     let mut history = state.history.len();
     let mut at = last;
@@ -230,6 +236,9 @@ fn segment(
             *skip_first = false;
         } else {
             let entry = history.checked_sub(1).and_then(|n| state.history.get(n)).filter(|e| e.insn == at);
+            if let (Some(log), Some(Some(_))) = (&mut *log, trail.ops.get(at.at())) {
+                log_step(log, trail, wanted, at);
+            }
             let step = match trail.rules.walk.backtracking {
                 Backtracking::SingleFrame => back_single_frame(trail, at, wanted)?,
                 Backtracking::AllFrames => back_all_frames(trail, at, *subseq, entry, wanted)?,
@@ -319,6 +328,7 @@ fn mark_in_parent(
     parent: u32,
     checkpoints: &mut [Checkpoint],
     wanted: &mut Wanted,
+    log: &mut Option<&mut Log<'_>>,
 ) -> Result<ParentMarks, Stop> {
     let single = trail.rules.walk.backtracking == Backtracking::SingleFrame;
     let mut out = ParentMarks { new_marks: false, all_were_precise: true, gave_up: false };
@@ -360,8 +370,90 @@ fn mark_in_parent(
                 }
             }
         }
+        if let Some(log) = log {
+            let (regs, slots) = (wanted.regs[frame], wanted.slots[frame]);
+            if single {
+                let had = if out.new_marks { "didn't have" } else { "already had" };
+                log.put(format_args!("parent {had} regs={regs:x} stack={slots:x} marks:"));
+            } else {
+                let (regs, slots) = (log::reg_mask(regs), log::slot_mask(slots));
+                log.put(format_args!("mark_precise: frame{frame}: parent state regs={regs} stack={slots}: "));
+            }
+            log.state(&checkpoints[parent as usize].state, frame);
+        }
     }
     Ok(out)
+}
+
+/// What is looked for, at the start of a segment.
+fn log_segment(
+    log: &mut Log<'_>,
+    trail: &Trail<'_>,
+    wanted: &Wanted,
+    last: Option<InsnIdx>,
+    first: InsnIdx,
+    subseq: Option<InsnIdx>,
+) {
+    let (last, subseq) = (log::index(last), log::index(subseq));
+    match trail.rules.walk.backtracking {
+        Backtracking::SingleFrame => log.line(format_args!("last_idx {last} first_idx {first}")),
+        Backtracking::AllFrames => {
+            let frame = wanted.frame;
+            log.line(format_args!(
+                "mark_precise: frame{frame}: last_idx {last} first_idx {first} subseq_idx {subseq} "
+            ));
+        }
+    }
+}
+
+/// What is looked for, before an instruction is followed.
+fn log_step(log: &mut Log<'_>, trail: &Trail<'_>, wanted: &Wanted, at: InsnIdx) {
+    let (frame, regs, slots) = (wanted.frame, wanted.regs[wanted.frame], wanted.slots[wanted.frame]);
+    match trail.rules.walk.backtracking {
+        Backtracking::SingleFrame => log.put(format_args!("regs={regs:x} stack={slots:x} before {at}: ")),
+        Backtracking::AllFrames => {
+            let (regs, slots) = (log::reg_mask(regs), log::slot_mask(slots));
+            log.put(format_args!("mark_precise: frame{frame}: regs={regs} stack={slots} before {at}: "));
+        }
+    }
+    log.insn(at);
+    log.line(format_args!(""));
+}
+
+/// Marks everything when an instruction could not be followed, and says so.
+fn force_all(
+    trail: &Trail<'_>,
+    start: &State,
+    from: Option<u32>,
+    checkpoints: &mut [Checkpoint],
+    log: &mut Option<&mut Log<'_>>,
+) {
+    if let Some(log) = log
+        && trail.rules.walk.backtracking == Backtracking::AllFrames
+    {
+        let depth = start.depth();
+        log.line(format_args!("mark_precise: frame{depth}: falling back to forcing all scalars precise"));
+        log_forced(log, from, checkpoints);
+    }
+    mark_all(from, checkpoints);
+}
+
+fn log_forced(log: &mut Log<'_>, from: Option<u32>, checkpoints: &[Checkpoint]) {
+    let mut next = from;
+    while let Some(state) = next.and_then(|n| checkpoints.get(n as usize)).map(|c| &c.state) {
+        for (n, frame) in state.frames().iter().enumerate() {
+            for (cell, _) in frame.cells().filter(|(_, r)| r.kind == Kind::Scalar && !r.precise) {
+                match cell {
+                    Cell::Reg(r) => log.line(format_args!("force_precise: frame{n}: forcing r{r} to be precise")),
+                    Cell::Slot(s) => {
+                        let off = -(i64::from(s) + 1) * 8;
+                        log.line(format_args!("force_precise: frame{n}: forcing fp{off} to be precise"));
+                    }
+                }
+            }
+        }
+        next = state.parent;
+    }
 }
 
 /// Marks every number of a checkpoint and of those before it.
@@ -502,7 +594,10 @@ fn back_own_store(base: RegNo, off: i16, src: Operand, wanted: &mut Wanted) -> R
 
 fn own_slot(off: i16) -> Result<u32, Stop> {
     let slot = (-i32::from(off) - 1) / 8;
-    u32::try_from(slot).ok().filter(|s| *s < 64).ok_or_else(|| Stop::bug_said(format!("spi {slot}"), format!("BUG spi {slot}")))
+    u32::try_from(slot)
+        .ok()
+        .filter(|s| *s < 64)
+        .ok_or_else(|| Stop::bug_said(format!("spi {slot}"), format!("BUG spi {slot}")))
 }
 
 /// Kernel: `backtrack_insn` (6.12 … 7.3).

@@ -81,11 +81,7 @@ impl IdMap {
         if old.id == 0 {
             return true;
         }
-        let cur_id = if cur.id != 0 {
-            tagged(cur)
-        } else {
-            self.temporary()
-        };
+        let cur_id = if cur.id != 0 { tagged(cur) } else { self.temporary() };
         self.same(tagged(old), cur_id) && (old.link == Link::Same || self.same(old.id, cur_id & !LINK_BITS))
     }
 }

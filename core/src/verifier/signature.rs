@@ -32,10 +32,12 @@ impl Walker<'_> {
         }
         let fits = match signature {
             Ok(signature) => self.fit_all(subprog, &signature.args)?,
-            Err(fault) if fault.errno == Errno::EFAULT => return Err(Stop::bug(fault.text.clone().unwrap_or_default())),
+            Err(fault) if fault.errno == Errno::EFAULT => {
+                return Err(Stop::bug(fault.text.clone().unwrap_or_default()));
+            }
             Err(fault) => {
                 if let Some(text) = &fault.text {
-                    self.remark = Some(text.as_str().into());
+                    self.remark(text.as_str());
                 }
                 Err(Misfit(fault.errno))
             }
@@ -52,7 +54,7 @@ impl Walker<'_> {
             match self.fit(subprog, n, reg, *arg) {
                 Ok(()) => {}
                 Err(Stop::Reject { errno, text }) => {
-                    self.remark = Some(text.into());
+                    self.remark(text);
                     return Ok(Err(Misfit(errno)));
                 }
                 Err(stop) => return Err(stop),
@@ -83,7 +85,8 @@ impl Walker<'_> {
                 self.check_passed_memory(reg, bytes)?;
                 let moves = self.structure.subprogs[subprog.at()].changes_packet_data;
                 if tags == ArgTags::WithUntrusted && state.kind.is_packet_any() && moves {
-                    let text = format!("R{} is a packet pointer, but func#{} may change packet data", reg.n(), subprog.0);
+                    let text =
+                        format!("R{} is a packet pointer, but func#{} may change packet data", reg.n(), subprog.0);
                     return Err(Stop::invalid(text));
                 }
                 let null = state.kind.is_nullable() || tags == ArgTags::WithUntrusted && state.is_null();

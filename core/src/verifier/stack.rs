@@ -10,7 +10,7 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, HelperAccess, ScalarSpills};
+use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,9 +77,10 @@ impl Walker<'_> {
             let text = if fixed.is_some() {
                 let shown = if self.rules.walk.stack_message_has_whole_offset() { min } else { base };
                 format!("invalid{verb} stack R{n} off={shown} size={size}")
-            } else if self.rules.walk.stack_message_has_whole_offset() {
+            } else if self.rules.walk.backtracking == Backtracking::AllFrames {
                 let bits = bits_text(pointer.value.bits(), self.rules);
-                format!("invalid variable-offset{verb} stack R{n} var_off={bits} off={off} size={size}")
+                let shown = if self.rules.walk.stack_message_has_whole_offset() { off } else { base };
+                format!("invalid variable-offset{verb} stack R{n} var_off={bits} off={shown} size={size}")
             } else {
                 format!(
                     "invalid variable-offset{verb} stack R{n} var_off={} size={size}",
@@ -132,6 +133,7 @@ impl Walker<'_> {
     #[doc(alias = "check_stack_read_fixed_off")]
     fn read_stack_fixed(&mut self, frame: usize, off: i64, size: usize, dst: Option<RegNo>) -> Check {
         let (slot_no, byte) = place(off);
+        self.touch_read(slot_no);
         let Some(slot) = self.cur.frame(frame).stack.get(slot_no).copied() else {
             return Err(Stop::bug("stack slot out of reach"));
         };
@@ -236,6 +238,7 @@ impl Walker<'_> {
         let mut all_zero = true;
         for off in from..to {
             let (slot_no, byte) = place(off);
+            self.touch_read(slot_no);
             let Some(slot) = self.cur.frame(frame).stack.get(slot_no) else { break };
             match slot.bytes[byte] {
                 Byte::Zero => {}
@@ -254,6 +257,12 @@ impl Walker<'_> {
         zero.precise = older;
         self.set_reg(dst, zero);
         if zero_spills.is_empty() { Ok(()) } else { self.mark_wanted(zero_spills).map(|_| ()) }
+    }
+
+    fn touch_read(&mut self, slot: usize) {
+        if self.rules.log.shown >= Shown::AndReads {
+            self.touched.slot(slot);
+        }
     }
 
     /// Remembers that the current instruction read or wrote a slot as a register.
@@ -290,6 +299,7 @@ impl Walker<'_> {
         let aligned = off % SLOT_BYTES as i64 == 0;
         let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
         let stored = self.stored(value);
+        self.touched.slot(slot_no);
         match (stored, value) {
             (Some(reg), Some(Operand::Reg(src))) if aligned && reg.kind == Kind::Scalar && self.spills(&reg) => {
                 if older {
@@ -410,6 +420,7 @@ impl Walker<'_> {
         let mut zero_used = false;
         for off in range.min..range.max + size {
             let (slot_no, byte) = place(off);
+            self.touched.slot(slot_no);
             let slot = &mut self.cur.frame_mut(range.frame).stack[slot_no];
             if newer
                 && writes_zero

@@ -336,11 +336,6 @@ impl Frame {
         Frame { regs, stack: Vec::new(), callsite, subprog, callback_range: None, callback_depth: 0, refs: Vec::new() }
     }
 
-    /// Bytes of stack that are tracked.
-    pub fn stack_bytes(&self) -> usize {
-        self.stack.len() * SLOT_BYTES
-    }
-
     /// The register or spilled register at a place.
     pub fn cell(&self, cell: Cell) -> Option<&Reg> {
         match cell {

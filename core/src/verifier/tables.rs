@@ -12,19 +12,27 @@ use crate::program::{Program, SubprogIdx};
 /// `BPF_F_RDONLY_PROG`.
 const MAP_READ_ONLY: u32 = 1 << 7;
 
-/// Analyses which registers and stack slots matter later.
+/// Analyses which registers and stack slots matter later. `None` for a program with recursion: kernels that do not refuse it
+/// before the walk do so on the way, when there are too many frames.
 ///
 /// Kernel: `bpf_compute_live_registers`, `bpf_compute_subprog_arg_access` (7.0 … 7.3).
-pub(super) fn analyse_liveness(program: &Program, structure: &Structure, rules: &Rules) -> Result<Liveness, Rejection> {
+pub(super) fn analyse_liveness(
+    program: &Program,
+    structure: &Structure,
+    rules: &Rules,
+) -> Result<Option<Liveness>, Rejection> {
     let facts = Tables { program, structure, rules };
-    Liveness::analyse(&Code { ops: &structure.ops, layout: &structure.layout, facts: &facts, branches: Branches::Kept })
-        .map_err(|refused| {
-            let (at, errno) = match refused {
-                Refused::Recursion { at, .. } | Refused::TooDeep { at } => (Some(at), Errno::EINVAL),
-                Refused::TooManyCalls { .. } => (None, Errno::E2BIG),
-            };
-            Rejection { at, errno, text: refused.to_string(), insns_processed: 0, warning: None }
-        })
+    let code = Code { ops: &structure.ops, layout: &structure.layout, facts: &facts, branches: Branches::Kept };
+    let refused = match Liveness::analyse(&code) {
+        Ok(liveness) => return Ok(Some(liveness)),
+        Err(refused) => refused,
+    };
+    let (at, errno) = match refused {
+        Refused::Recursion { .. } => return Ok(None),
+        Refused::TooDeep { at } => (Some(at), Errno::EINVAL),
+        Refused::TooManyCalls { .. } => (None, Errno::E2BIG),
+    };
+    Err(Rejection { at, errno, text: refused.to_string(), insns_processed: 0, warning: None })
 }
 
 struct Tables<'a> {

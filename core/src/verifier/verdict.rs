@@ -54,6 +54,13 @@ pub struct Rejection {
     pub warning: Option<String>,
 }
 
+impl Rejection {
+    /// What tells a person why: the line of the log, or the kernel's warning where there is one.
+    pub fn reason(&self) -> &str {
+        self.warning.as_deref().unwrap_or(&self.text)
+    }
+}
+
 /// Something that is not modelled: an answer in its own right, never a guess.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unsupported {

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 /// Entries of jump history after which a checkpoint is forced.
 const HISTORY_MAX: usize = 40;
-/// `BPF_F_TEST_STATE_FREQ`: remember a state at every point where one may be remembered.
+/// `BPF_F_TEST_STATE_FREQ`: checkpoints wherever there may be one.
 const TEST_STATE_FREQ: u32 = 1 << 3;
 /// Rounds of passing precision over back edges before everything is marked.
 #[doc(alias = "MAX_BACKEDGE_ITERS")]
@@ -108,15 +108,16 @@ impl Walker<'_> {
     #[doc(alias = "is_state_visited")]
     fn visit(&mut self) -> Check<Visit> {
         let at = self.at;
-        let forced = self.program.prog_flags & TEST_STATE_FREQ != 0
-            || self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
-                && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
+        let due = self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
+            && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
+        let forced = due || self.program.prog_flags & TEST_STATE_FREQ != 0;
         let far =
             self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
         let mut add = forced || far;
         self.clean_current();
         let bucket = self.visits.bucket(at, &self.cur);
         let mut n = self.visits.buckets[bucket].len();
+        let states = n as u32;
         while n > 0 {
             n -= 1;
             let old = self.visits.buckets[bucket][n];
@@ -139,9 +140,13 @@ impl Walker<'_> {
                 && checkpoint.state.branches > 0;
             let patience = if open_checkpoint { 64 } else { 3 };
             if checkpoint.misses > checkpoint.hits * patience + patience {
+                if checkpoint.state.branches == 0 {
+                    self.statistics.states_kept = self.statistics.states_kept.saturating_sub(1);
+                }
                 self.visits.buckets[bucket].remove(n);
             }
         }
+        self.statistics.states_per_insn_max = self.statistics.states_per_insn_max.max(states);
         if !add {
             return Ok(Visit::New);
         }
@@ -182,10 +187,22 @@ impl Walker<'_> {
             && checkpoint.may_goto_depth == self.cur.may_goto_depth
             && checkpoint.callback_unroll_depth == self.cur.callback_unroll_depth
         {
-            return Err(Stop::invalid(format!("infinite loop detected at insn {at}")));
+            return Err(self.infinite_loop(old));
         }
         self.hold_back(forced, add);
         Ok(Outcome::Miss)
+    }
+
+    fn infinite_loop(&mut self, old: u32) -> Stop {
+        let (at, depth) = (self.at, self.cur.depth());
+        if let Some(log) = &mut self.log {
+            log.message(&format!("infinite loop detected at insn {at}"));
+            log.put(format_args!("cur state:"));
+            log.state(&self.cur, depth);
+            log.put(format_args!("old state:"));
+            log.state(&self.checkpoints[old as usize].state, depth);
+        }
+        Stop::invalid(format!("infinite loop detected at insn {at}"))
     }
 
     /// Within a loop, states are remembered less often.
@@ -220,6 +237,8 @@ impl Walker<'_> {
         if in_loop && self.rules.walk.loop_precision == LoopPrecision::Propagated {
             let state = self.cur.clone();
             if let Some(key) = self.loop_key(&self.checkpoints[old as usize].state) {
+                self.log_loop("backedge", &key);
+                self.statistics.keep_one_more();
                 self.visits.loops.entry(key).or_default().back_edges.push(BackEdge { state, equal: old });
             }
         }
@@ -253,6 +272,9 @@ impl Walker<'_> {
         let precise = self.precise_cells(&self.checkpoints[old as usize].state);
         if self.rules.walk.backtracking == Backtracking::SingleFrame {
             for (frame, cell) in precise {
+                if let Some(log) = self.log.as_mut().filter(|log| log.is_all()) {
+                    log.line(format_args!("frame {frame}: propagating {}", cell_name(cell)));
+                }
                 let mut wanted = Wanted::nothing(frame);
                 wanted.add(frame, cell);
                 let held = match cell {
@@ -268,10 +290,27 @@ impl Walker<'_> {
             return Ok(());
         }
         let mut wanted = Wanted::nothing(self.cur.depth());
+        self.log_propagated(&precise);
         for (frame, cell) in precise {
             wanted.add(frame, cell);
         }
         self.mark_wanted(wanted).map(|_| ())
+    }
+
+    /// Which scalars of an equal checkpoint count for this path: a line a frame.
+    fn log_propagated(&mut self, precise: &[(usize, Cell)]) {
+        let Some(log) = self.log.as_mut().filter(|log| log.is_all()) else { return };
+        for frame in precise.chunk_by(|a, b| a.0 == b.0) {
+            let names: Vec<String> = frame.iter().map(|(_, cell)| cell_name(*cell)).collect();
+            let n = frame.first().map_or(0, |(n, _)| *n);
+            log.line(format_args!("frame {n}: propagating {}", names.join(",")));
+        }
+    }
+
+    fn log_loop(&mut self, what: &str, key: &LoopKey) {
+        let Some(log) = self.log.as_mut().filter(|log| log.is_all()) else { return };
+        let callsites: String = key.callsites.iter().map(|c| format!("{c},")).collect();
+        log.line(format_args!("SCC {what} ({callsites}{})", key.scc));
     }
 
     /// The scalars of a checkpoint that count, innermost frame first.
@@ -298,10 +337,15 @@ impl Walker<'_> {
             self.clear_singular_ids();
         }
         let n = self.checkpoints.len() as u32;
+        self.statistics.states += 1;
+        self.statistics.keep_one_more();
         self.checkpoints.push(Checkpoint { state: self.cur.clone(), misses: 0, hits: 0 });
         if self.rules.walk.loop_precision == LoopPrecision::Propagated
             && let Some(key) = self.loop_key(&self.cur)
         {
+            if self.visits.loops.get(&key).is_none_or(|visit| visit.entry.is_none()) {
+                self.log_loop("enter", &key);
+            }
             self.visits.loops.entry(key).or_default().entry.get_or_insert(n);
         }
         self.visits.buckets[bucket].push(n);
@@ -445,7 +489,11 @@ impl Walker<'_> {
             return Ok(());
         }
         visit.entry = None;
-        let back_edges = std::mem::take(&mut visit.back_edges);
+        // The last one comes first.
+        let mut back_edges = std::mem::take(&mut visit.back_edges);
+        back_edges.reverse();
+        self.statistics.states_kept = self.statistics.states_kept.saturating_sub(back_edges.len() as u32);
+        self.log_loop("exit", &key);
         for round in 0.. {
             if round >= BACK_EDGE_ROUNDS_MAX {
                 back_edges.iter().for_each(|edge| mark_all(edge.state.parent, &mut self.checkpoints));
@@ -464,7 +512,9 @@ impl Walker<'_> {
 
     fn propagate_round(&mut self, edge: &BackEdge) -> Check<bool> {
         let mut wanted = Wanted::nothing(edge.state.depth());
-        for (frame, cell) in self.precise_cells(&self.checkpoints[edge.equal as usize].state) {
+        let precise = self.precise_cells(&self.checkpoints[edge.equal as usize].state);
+        self.log_propagated(&precise);
+        for (frame, cell) in precise {
             wanted.add(frame, cell);
         }
         self.mark_wanted_from(&edge.state, wanted)
@@ -484,6 +534,14 @@ enum Visit {
 enum Outcome {
     Hit { in_loop: bool },
     Miss,
+}
+
+/// A register or slot as the log names it.
+fn cell_name(cell: Cell) -> String {
+    match cell {
+        Cell::Reg(n) => format!("r{n}"),
+        Cell::Slot(n) => format!("fp{}", -(i64::from(n) + 1) * 8),
+    }
 }
 
 fn slot_is_dirty(slot: &Slot, live_slots: u128, n: usize) -> bool {

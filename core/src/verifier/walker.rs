@@ -6,15 +6,16 @@
 //! Left out: speculative paths (programs are loaded with all privileges, so no kernel walks them), locks, kfuncs.
 
 use super::liveness::Liveness;
+use super::log::{Log, Touched};
 use super::precision::{self, HistoryEntry, Trail, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
 use super::structure::{self, Marks as Points, Structure};
-use super::verdict::{Errno, Unfit, Unsupported};
+use super::verdict::{Errno, Unfit};
 use super::visit::Visits;
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op, Reg as RegNo};
 use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
-use crate::kernel::{GlobalSubprogs, LivenessModel, RangeModel, Rules};
+use crate::kernel::{GlobalCalls, LivenessModel, RangeModel, Rules, Shown};
 use crate::program::{Program, SubprogIdx};
 use std::rc::Rc;
 
@@ -92,6 +93,8 @@ struct Pending {
     at: InsnIdx,
     prev: Option<InsnIdx>,
     remark: Option<Rc<str>>,
+    /// How long the log was then.
+    log_position: usize,
 }
 
 /// What the visits of one instruction left behind.
@@ -123,6 +126,29 @@ pub(super) struct SubprogFacts {
     pub unreliable: bool,
 }
 
+/// What the last line of a log counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Statistics {
+    /// Most checkpoints that were looked through at one instruction.
+    pub states_per_insn_max: u32,
+    /// Checkpoints.
+    pub states: u32,
+    /// Checkpoints and paths at back edges that are kept.
+    pub states_kept: u32,
+    /// The most that were at a time.
+    pub states_peak: u32,
+    /// The longest way of a read mark.
+    pub mark_read: u32,
+}
+
+impl Statistics {
+    /// One more checkpoint is kept.
+    pub fn keep_one_more(&mut self) {
+        self.states_kept += 1;
+        self.states_peak = self.states_peak.max(self.states_kept);
+    }
+}
+
 /// The walk.
 pub(super) struct Walker<'a> {
     pub program: &'a Program,
@@ -143,6 +169,10 @@ pub(super) struct Walker<'a> {
     pub history_entry: Option<usize>,
     /// The last line that the path left in the log without being refused.
     pub remark: Option<Rc<str>>,
+    /// What instructions touched since states were last logged.
+    pub touched: Touched,
+    pub log: Option<Log<'a>>,
+    pub statistics: Statistics,
 }
 
 impl<'a> Walker<'a> {
@@ -152,6 +182,7 @@ impl<'a> Walker<'a> {
         structure: &'a Structure,
         rules: &'a Rules,
         liveness: Option<&'a Liveness>,
+        log: Option<Log<'a>>,
     ) -> Walker<'a> {
         let main = Frame::new(rules.range_model, None, 0, SubprogIdx::MAIN);
         Walker {
@@ -172,6 +203,9 @@ impl<'a> Walker<'a> {
             jumps_processed: 0,
             history_entry: None,
             remark: None,
+            touched: Touched::ALL,
+            log,
+            statistics: Statistics::default(),
         }
     }
 
@@ -183,10 +217,10 @@ impl<'a> Walker<'a> {
         let model = self.model();
         let start = self.structure.layout.start(subprog);
         let mut frame = Frame::new(model, None, 0, subprog);
+        self.log_function_begin(subprog);
         if subprog == SubprogIdx::MAIN {
             frame.regs[1] = Reg::pointer(model, Kind::Ctx);
         } else {
-            self.remark_on_function(subprog);
             self.arguments(subprog, &mut frame)?;
         }
         self.cur = State::new(frame, start);
@@ -195,16 +229,15 @@ impl<'a> Walker<'a> {
         self.pending.clear();
         self.checkpoints.clear();
         self.visits.clear();
+        self.touched = Touched::ALL;
+        if subprog == SubprogIdx::MAIN && self.rules.log.global_calls == GlobalCalls::ByNumber {
+            // What main's prototype says does not matter, but is looked at.
+            let _remarked = self.fit_arguments(subprog)?;
+        }
         self.walk_paths()?;
+        self.log_function_end(subprog);
         self.remark = None;
         Ok(())
-    }
-
-    fn remark_on_function(&mut self, subprog: SubprogIdx) {
-        if self.rules.walk.global_subprogs == GlobalSubprogs::CalledAfterMain {
-            let name = self.structure.subprogs[subprog.at()].name.as_deref().unwrap_or_default();
-            self.remark = Some(format!("Validating {name}() func#{}...", subprog.0).into());
-        }
     }
 
     /// Kernel: `do_check` (6.1 … 7.3).
@@ -223,17 +256,76 @@ impl<'a> Walker<'a> {
             }
             self.cur.last_insn = self.prev;
             self.cur.insn = self.at;
-            let next = if self.arrive()? { Next::End } else { self.step()? };
+            let next = if self.arrive()? {
+                if let Some(log) = &mut self.log {
+                    log.safe(self.prev, self.at);
+                }
+                Next::End
+            } else {
+                if let Some(log) = &mut self.log {
+                    log.instruction(self.prev, self.at, &self.cur, &mut self.touched);
+                }
+                self.step()?
+            };
             match next {
                 Next::Straight => self.at = self.at.next(),
                 Next::To(at) => self.at = at,
                 Next::End => {
+                    self.touched = Touched::ALL;
                     self.finish_path()?;
                     let Some(pending) = self.pending.pop() else { return Ok(()) };
                     self.cur = pending.state;
                     self.at = pending.at;
                     self.prev = pending.prev;
                     self.remark = pending.remark;
+                    if let Some(log) = &mut self.log {
+                        log.resume(pending.log_position);
+                    }
+                }
+            }
+        }
+    }
+
+    fn log_function_begin(&mut self, subprog: SubprogIdx) {
+        if let Some(log) = &mut self.log {
+            log.begin();
+        }
+        if subprog != SubprogIdx::MAIN {
+            let name = self.structure.subprogs[subprog.at()].name.as_deref().unwrap_or_default();
+            self.remark_on_global(format!("Validating {name}() func#{}...", subprog.0));
+        }
+    }
+
+    /// The same of a global function, which the oldest kernels say only to those who want a long log.
+    pub fn remark_on_global(&mut self, line: String) {
+        match (self.rules.log.global_calls, &mut self.log) {
+            (GlobalCalls::ByName, _) => self.remark(line),
+            (GlobalCalls::ByNumber, Some(log)) => log.line(format_args!("{line}")),
+            (GlobalCalls::ByNumber, None) => {}
+        }
+    }
+
+    /// Leaves a line in the log that does not refuse the program.
+    pub fn remark(&mut self, line: impl Into<Rc<str>>) {
+        let line = line.into();
+        if let Some(log) = &mut self.log {
+            log.line(format_args!("{line}"));
+        }
+        self.remark = Some(line);
+    }
+
+    fn log_function_end(&mut self, subprog: SubprogIdx) {
+        let Some(log) = &mut self.log else { return };
+        log.end();
+        if subprog != SubprogIdx::MAIN {
+            let n = subprog.0;
+            match (self.rules.log.global_calls, self.structure.subprogs[subprog.at()].name.as_deref()) {
+                (GlobalCalls::ByName, name) => {
+                    let name = name.unwrap_or_default();
+                    log.line(format_args!("Func#{n} ('{name}') is safe for any args that match its prototype"));
+                }
+                (GlobalCalls::ByNumber, _) => {
+                    log.line(format_args!("Func#{n} is safe for any args that match its prototype"));
                 }
             }
         }
@@ -297,13 +389,31 @@ impl<'a> Walker<'a> {
     fn step_jump(&mut self, op: &Op) -> Check<Next> {
         match *op {
             Op::Jump { off, .. } => Ok(Next::To(self.target(off))),
-            Op::JumpIf { width, cond, dst, src, off } => self.check_jump_if(width, cond, dst, src, off),
+            Op::JumpIf { width, cond, dst, src, off } => {
+                let next = self.check_jump_if(width, cond, dst, src, off)?;
+                if let Some(log) = &mut self.log {
+                    log.touched(self.at, &self.cur, &mut self.touched);
+                }
+                Ok(next)
+            }
             Op::MayGoto { off } => self.check_may_goto(off),
-            Op::CallLocal { rel, .. } => self.check_local_call(rel),
-            Op::CallHelper { id } => self.check_helper_call(id),
+            Op::CallLocal { rel, .. } => {
+                self.touch_result();
+                self.check_local_call(rel)
+            }
+            Op::CallHelper { id } => {
+                self.touch_result();
+                self.check_helper_call(id)
+            }
             Op::CallKfunc { id, .. } => Err(Stop::unsupported(format!("kfunc {id}"))),
             Op::Exit => self.check_exit(),
             _ => Err(Stop::bug("not a jump")),
+        }
+    }
+
+    fn touch_result(&mut self) {
+        if self.rules.log.shown >= Shown::AndReads {
+            self.touched.reg(RegNo::R0.n());
         }
     }
 
@@ -321,7 +431,9 @@ impl<'a> Walker<'a> {
         if let Some(parent) = state.parent {
             self.checkpoints[parent as usize].state.branches += 1;
         }
-        self.pending.push(Pending { state, at, prev: Some(self.at), remark: self.remark.clone() });
+        let log_position = self.log.as_ref().map_or(0, Log::position);
+        let remark = self.remark.clone();
+        self.pending.push(Pending { state, at, prev: Some(self.at), remark, log_position });
         let waiting = self.pending.len();
         if waiting > PENDING_BRANCHES_MAX {
             return Err(Stop::Reject {
@@ -371,6 +483,7 @@ impl<'a> Walker<'a> {
     /// Kernel: `check_reg_arg` with `SRC_OP` (6.1 … 7.3).
     #[doc(alias = "check_reg_arg")]
     pub fn read_reg(&mut self, reg: RegNo) -> Check {
+        self.touched.reg(reg.n());
         let state = self.reg(reg);
         if state.kind == Kind::NotInit {
             return Err(Stop::access(format!("R{} !read_ok", reg.n())));
@@ -386,6 +499,7 @@ impl<'a> Walker<'a> {
     ///
     /// Kernel: `check_reg_arg` with `DST_OP_NO_MARK` (6.1 … 7.3).
     pub fn write_reg(&mut self, reg: RegNo) -> Check {
+        self.touched.reg(reg.n());
         if reg == RegNo::R10 {
             return Err(Stop::access("frame pointer is read only"));
         }
@@ -419,6 +533,7 @@ impl<'a> Walker<'a> {
         if !self.by_read_marks() {
             return;
         }
+        let mut steps = 0;
         while let Some(place) = marks.parent {
             if marks.written {
                 break;
@@ -430,7 +545,9 @@ impl<'a> Walker<'a> {
             }
             reg.marks.read = true;
             marks = reg.marks;
+            steps += 1;
         }
+        self.statistics.mark_read = self.statistics.mark_read.max(steps);
     }
 
     /// Records the current instruction in the path's history, or adds to its entry.
@@ -468,17 +585,12 @@ impl<'a> Walker<'a> {
 
     /// Makes registers and slots count on the path that led here; answers whether that was news to a checkpoint.
     pub fn mark_wanted(&mut self, wanted: Wanted) -> Check<bool> {
-        mark_chain(self.structure, self.rules, &self.cur, &mut self.checkpoints, wanted)
+        mark_chain(self.structure, self.rules, &self.cur, &mut self.checkpoints, wanted, &mut self.log)
     }
 
     /// The same for another path that ended, at a back edge.
     pub fn mark_wanted_from(&mut self, start: &State, wanted: Wanted) -> Check<bool> {
-        mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted)
-    }
-
-    /// What is not modelled, with its place.
-    pub fn unsupported(&self, what: String) -> Unsupported {
-        Unsupported { at: Some(self.at), what }
+        mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted, &mut self.log)
     }
 }
 
@@ -488,6 +600,7 @@ fn mark_chain(
     start: &State,
     checkpoints: &mut [Checkpoint],
     wanted: Wanted,
+    log: &mut Option<Log<'_>>,
 ) -> Check<bool> {
     let trail = Trail {
         ops: &structure.ops,
@@ -498,5 +611,6 @@ fn mark_chain(
         },
         calls_callback: &|at| structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::CALLS_CALLBACK)),
     };
-    precision::mark_chain(&trail, start, checkpoints, wanted)
+    let log = log.as_mut().filter(|log| log.is_all());
+    precision::mark_chain(&trail, start, checkpoints, wanted, log)
 }

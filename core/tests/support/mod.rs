@@ -1,6 +1,6 @@
 //! An inliner of `bpf_loop` for tests of the executor: it inlines what it is told to and nothing else.
 
-use loopdiff::exec::{Form, Image, ExecRules, Site, SiteKind, UninitStackRead, Unsupported};
+use loopdiff::exec::{ExecRules, Form, Image, Site, SiteKind, UninitStackRead, Unsupported};
 use loopdiff::isa::{Imm64, Insn, InsnIdx, Op, decode};
 use loopdiff::kernel::limits::{HELPER_LOOP, INLINED_LOOP_LEN, LOOP_SPILL_BYTES};
 use loopdiff::program::{Layout, Program, subprog_target};
@@ -26,6 +26,7 @@ impl Ready {
             stack_depth: &self.stack_depth,
             own_depth: &self.own_depth,
             subprogs: &[],
+            references: &[],
             sites: &self.sites,
         };
         Image::new(&form, rules)

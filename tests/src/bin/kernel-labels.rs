@@ -6,6 +6,7 @@
 
 use loopdiff::kernel::{KernelVersion, Rules};
 use loopdiff::oracle::{Report, Status};
+use loopdiff::repro::blank_numbers;
 use loopdiff_tests::labels::{self, Answer, RunMatch};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,7 +71,7 @@ fn compare(folder: &Path, version: KernelVersion) -> std::io::Result<()> {
 
 impl Tally {
     fn add(&mut self, report: &Report, kernel: &Answer, rules: &Rules) {
-        let theirs = labels::message_kind(&kernel.message);
+        let theirs = blank_numbers(&kernel.message);
         for finding in &report.findings {
             let names = self.findings.entry(finding.signature.clone()).or_default();
             if names.last() != Some(&kernel.name) {
@@ -113,7 +114,7 @@ impl Tally {
                         "message: kernel {} [{theirs}] ours {} [{}]",
                         kernel.errno,
                         r.errno.0,
-                        labels::message_kind(&r.text)
+                        blank_numbers(&r.text)
                     )
                 }
             }
@@ -123,7 +124,7 @@ impl Tally {
             }
             (Status::Rejected(r), true) => {
                 self.reject_accept += 1;
-                format!("WE REJECT [{}], kernel accepts", labels::message_kind(&r.text))
+                format!("WE REJECT [{}], kernel accepts", blank_numbers(&r.text))
             }
             (Status::Unsupported(unsupported), _) => {
                 self.unsupported += 1;

@@ -9,7 +9,7 @@ use crate::kernel::{KernelVersion, ProgType, Rules, span::Span};
 pub fn exists(prog_type: ProgType, rules: &Rules) -> bool {
     match prog_type {
         ProgType::Unspec => false,
-        ProgType::Netfilter => Span::since(KernelVersion::V6_12).holds(rules),
+        ProgType::Netfilter => Span::since(KernelVersion::V6_12).holds(rules.tables.context),
         _ => true,
     }
 }

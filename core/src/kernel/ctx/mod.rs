@@ -170,13 +170,13 @@ fn tracepoint_buffer(off: u32, size: u32, how: CtxUse) -> CtxAccess {
 /// Registers of a probe; since 6.18 a program may write them (and is then refused when it is attached to a kernel probe).
 fn kprobe(off: u32, size: u32, how: CtxUse, rules: &Rules) -> CtxAccess {
     let inside = off.checked_add(size).is_some_and(|end| end <= PT_REGS_BYTES);
-    let allowed = how != CtxUse::Write || Span::since(V6_18).holds(rules);
+    let allowed = how != CtxUse::Write || Span::since(V6_18).holds(rules.tables.context);
     if inside && off.is_multiple_of(size) && allowed { PLAIN } else { CtxAccess::Invalid }
 }
 
 /// The loader's own bytes, read and written; only 7.3 lets them be unaligned.
 fn syscall(off: u32, size: u32, rules: &Rules) -> CtxAccess {
-    let aligned = off.is_multiple_of(size) || Span::since(V7_3).holds(rules);
+    let aligned = off.is_multiple_of(size) || Span::since(V7_3).holds(rules.tables.context);
     if off < SYSCALL_BYTES && aligned { PLAIN } else { CtxAccess::Invalid }
 }
 
@@ -230,7 +230,7 @@ pub enum PointerRule {
 /// Kernel: `check_ctx_access`, `is_var_ctx_off_allowed` (7.3), `check_ptr_off_reg` (before).
 #[doc(alias = "is_var_ctx_off_allowed")]
 pub fn pointer_rule(prog_type: ProgType, rules: &Rules) -> PointerRule {
-    if !Span::since(V7_3).holds(rules) || rewrites_ctx(prog_type) {
+    if !Span::since(V7_3).holds(rules.tables.context) || rewrites_ctx(prog_type) {
         PointerRule::Unmodified
     } else if prog_type == ProgType::Syscall {
         PointerRule::Region(SYSCALL_BYTES)

@@ -39,7 +39,7 @@ const UPROBE_SESSION: u32 = 57;
 #[doc(alias = "check_return_code")]
 #[doc(alias = "return_retval_range")]
 pub fn retval_range(prog: ProgKind, rules: &Rules) -> RetvalRange {
-    let since = |version| Span::since(version).holds(rules);
+    let since = |version| Span::since(version).holds(rules.tables.context);
     match (prog.prog_type, prog.attach_type) {
         (ProgType::CgroupSockAddr, attach) => {
             let unix = MUST_ALLOW_UNIX.contains(&attach) && since(KernelVersion::V6_12);

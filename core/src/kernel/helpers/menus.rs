@@ -45,7 +45,7 @@ impl Menu {
     pub(super) fn find(&'static self, id: i32, rules: &Rules) -> Option<&'static Line> {
         let mut menu = Some(self);
         while let Some(here) = menu {
-            if let Some(line) = here.lines.iter().find(|l| l.id == id && l.span.holds(rules)) {
+            if let Some(line) = here.lines.iter().find(|l| l.id == id && l.span.holds(rules.tables.helpers)) {
                 return Some(line);
             }
             menu = here.below;

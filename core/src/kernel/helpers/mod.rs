@@ -62,7 +62,7 @@ impl HelperLookup {
         let name = helper_log_name(id, rules);
         match self {
             HelperLookup::Invalid => Some(format!("invalid func {name}#{id}")),
-            HelperLookup::NotAllowed if Span::until(KernelVersion::V6_1).holds(rules) => {
+            HelperLookup::NotAllowed if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => {
                 Some(format!("unknown func {name}#{id}"))
             }
             HelperLookup::NotAllowed => Some(format!("program of this type cannot use helper {name}#{id}")),
@@ -74,7 +74,7 @@ impl HelperLookup {
 /// The line of the log that refuses a helper with [`Traits::MIGHT_SLEEP`] in a program that may not sleep; the load fails
 /// with [`REFUSAL_ERRNO`].
 pub fn sleep_refusal(proto: &HelperProto, rules: &Rules) -> String {
-    if Span::until(KernelVersion::V6_18).holds(rules) {
+    if Span::until(KernelVersion::V6_18).holds(rules.tables.helpers) {
         "helper call might sleep in a non-sleepable prog".to_owned()
     } else {
         format!("sleepable helper bpf_{}#{} in non-sleepable prog", proto.name, proto.id)

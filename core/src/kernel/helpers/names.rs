@@ -63,7 +63,7 @@ pub fn helper_id(name: &str) -> Option<i32> {
 /// The number after the last helper of a version.
 #[doc(alias = "__BPF_FUNC_MAX_ID")]
 pub fn helper_count(rules: &Rules) -> i32 {
-    match rules.version {
+    match rules.tables.helpers {
         KernelVersion::V6_1 => 210,
         _ => NAMES.len() as i32,
     }

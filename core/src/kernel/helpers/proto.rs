@@ -184,7 +184,9 @@ impl Arg {
             Arg::Unused | Arg::Anything => &[],
             Arg::Scalar | Arg::Size | Arg::SizeOrZero | Arg::AllocSizeOrZero => &[RegClass::Scalar],
             Arg::ConstMapPtr => &[RegClass::MapPtr],
-            Arg::MapKey | Arg::MapValue(_) if Span::until(KernelVersion::V6_1).holds(rules) => KEY_CLASSES_6_1,
+            Arg::MapKey | Arg::MapValue(_) if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => {
+                KEY_CLASSES_6_1
+            }
             Arg::MapKey | Arg::MapValue(_) | Arg::Mem(_) => mem_classes(rules),
             Arg::Ctx | Arg::CtxOrNull => &[RegClass::Ctx],
             Arg::RingbufMem => &[RegClass::RingbufMem],
@@ -242,7 +244,7 @@ impl RegClass {
             RegClass::Packet => "pkt",
             RegClass::PacketMeta => "pkt_meta",
             RegClass::Mem => "mem",
-            RegClass::RingbufMem if Span::until(KernelVersion::V6_1).holds(rules) => "alloc_mem",
+            RegClass::RingbufMem if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => "alloc_mem",
             RegClass::RingbufMem => "ringbuf_mem",
             RegClass::Buf => "buf",
             RegClass::TrustedBtfId => "trusted_ptr_",
@@ -269,7 +271,7 @@ const MEM_CLASSES: &[RegClass] = &[
 ];
 
 fn mem_classes(rules: &Rules) -> &'static [RegClass] {
-    let known = match rules.version {
+    let known = match rules.tables.helpers {
         KernelVersion::V6_1 => 8,
         KernelVersion::V6_12 | KernelVersion::V6_18 => 9,
         KernelVersion::V7_3 => 10,
@@ -300,7 +302,10 @@ pub const ERRNO_MAX: i64 = 4095;
 /// What is known of the number that helper `id` returns, if it returns one.
 #[doc(alias = "do_refine_retval_range")]
 pub fn ret_range(id: i32, rules: &Rules) -> RetRange {
-    RET_RANGES.iter().find(|(n, span, _)| *n == id && span.holds(rules)).map_or(RetRange::Any, |(_, _, range)| *range)
+    RET_RANGES
+        .iter()
+        .find(|(n, span, _)| *n == id && span.holds(rules.tables.helpers))
+        .map_or(RetRange::Any, |(_, _, range)| *range)
 }
 
 const RET_RANGES: &[(i32, Span, RetRange)] = &[

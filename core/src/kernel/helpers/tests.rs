@@ -79,13 +79,13 @@ fn no_menu_answers_twice_for_one_version() {
             let rules = rules(version);
             for line in menu.lines() {
                 let first = menu.find(line.id, &rules).map(|l| l.entry);
-                if let (true, Some(Entry::Proto(proto))) = (line.span.holds(&rules), first) {
+                if let (true, Some(Entry::Proto(proto))) = (line.span.holds(rules.tables.helpers), first) {
                     assert_eq!(proto.id, line.id);
                 }
             }
             for id in 0..helper_count(&rules) {
                 // Versions of one prototype must not overlap within a menu: at most one line of the first menu that has any.
-                let own = menu.own_lines().iter().filter(|l| l.id == id && l.span.holds(&rules)).count();
+                let own = menu.own_lines().iter().filter(|l| l.id == id && l.span.holds(rules.tables.helpers)).count();
                 assert!(own <= 1, "{prog_type} in {version}: {} lines for {:?}", own, helper_name(id));
             }
         }

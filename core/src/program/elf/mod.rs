@@ -15,6 +15,8 @@ mod object;
 mod sections;
 mod types;
 
+pub use sections::{section_name, section_name_of_type};
+
 use super::InputError;
 use super::load::Loaded;
 use link::{Budget, Linker, Stop};

@@ -38,6 +38,18 @@ pub(super) fn section_type(name: &str) -> Option<&'static SectionType> {
     })
 }
 
+/// The shortest section name for programs of a type, attach type and flags; `None` when no section says that.
+pub fn section_name(prog_type: ProgType, attach: u32, flags: u32) -> Option<&'static str> {
+    let same = |s: &&SectionType| (s.prog_type, s.attach, s.flags) == (prog_type, attach, flags) && s.needs.is_none();
+    SECTIONS.iter().filter(same).map(|s| s.name).min_by_key(|name| name.len())
+}
+
+/// The shortest section name for programs of a type, whatever else it says.
+pub fn section_name_of_type(prog_type: ProgType) -> Option<&'static str> {
+    let same = |s: &&SectionType| s.prog_type == prog_type && s.flags == 0 && s.needs.is_none();
+    SECTIONS.iter().filter(same).map(|s| s.name).min_by_key(|name| name.len())
+}
+
 #[doc(alias = "BPF_F_SLEEPABLE")]
 const SLEEPABLE: u32 = 1 << 4;
 #[doc(alias = "BPF_F_XDP_HAS_FRAGS")]

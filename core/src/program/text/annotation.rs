@@ -16,7 +16,7 @@ pub(super) struct Annotation<'a> {
     pub(super) column: u32,
 }
 
-const WORDS: &str = "accept, reject, unsupported, inlined, not-inlined, retval; a comment starts with `#`, and a line has one operation";
+const WORDS: &str = "accept, reject, unsupported, inlined, not-inlined, retval, finding; a comment starts with `#`, and a line has one operation";
 
 /// Error numbers that a load may end with, by name.
 const ERRNOS: [(&str, i32); 11] = [
@@ -137,6 +137,11 @@ pub(super) fn parse(text: &str, column: u32) -> Result<Annotation<'_>, InputErro
             Some(value) => Ok(Expect::Retval { input: index, value }),
             None => Err("`retval` takes a number of 32 bits".to_owned()),
         },
+        "finding" => match reason(argument) {
+            Ok(Some(signature)) => Ok(Expect::Finding { signature }),
+            Ok(None) => Err("`finding` takes the start of a signature".to_owned()),
+            Err(message) => Err(message),
+        },
         "" => return Err(fail("nothing after `;`".to_owned()).hint(WORDS)),
         _ => return Err(fail(format!("no expectation is called `{word}`")).hint(WORDS)),
     };
@@ -220,6 +225,7 @@ mod tests {
         assert_eq!(what("retval[2]: 0x10"), Expect::Retval { input: Some(2), value: 16 });
         let why = Some("flags may be non-zero".to_owned());
         assert_eq!(what("not-inlined: flags may be non-zero"), Expect::NotInlined { why });
+        assert_eq!(what("finding: safety"), Expect::Finding { signature: "safety".to_owned() });
         let qualified = parse("  inlined@6.1,7.3: cb", 10).expect("an expectation");
         assert_eq!(qualified.rules, [KernelVersion::V6_1, KernelVersion::V7_3]);
         assert_eq!((qualified.callback, qualified.column), (Some("cb"), 12));
@@ -243,6 +249,7 @@ mod tests {
             ("inlined[1]", "`inlined` takes no input number"),
             ("inlined: r1", "`r1` is no label"),
             ("not-inlined:", "expected a reason after `:`"),
+            ("finding", "`finding` takes the start of a signature"),
         ] {
             let error = parse(text, 1).expect_err(text);
             assert_eq!(error.message, message, "{text}");

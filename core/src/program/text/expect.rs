@@ -3,7 +3,7 @@
 //! Stands for the fields of `struct bpf_test` in the kernel's `test_verifier.c` (6.1 … 7.3) and its search for
 //! instructions. Left out: expectations for unprivileged loads, and of logs of more than the line that says why.
 //!
-//! Invariant: under one kernel no two expectations speak of the same thing, except for patterns.
+//! Invariant: under one kernel no two expectations speak of the same thing, except for patterns and findings.
 
 use crate::isa::{AnyFields, AsmError, Insn, InsnIdx, SymbolKind, assemble_pattern};
 use crate::kernel::KernelVersion;
@@ -57,6 +57,11 @@ pub enum Expect {
         /// The value.
         value: u32,
     },
+    /// An oracle has something to say, which a run of a program that a kernel is wrong about is known for.
+    Finding {
+        /// The start of its signature.
+        signature: String,
+    },
     /// How many instructions the verifier walks.
     InsnsProcessed(u32),
     /// The stack that a function uses after the rewrite.
@@ -80,6 +85,7 @@ enum Subject {
     Verdict,
     Site(Option<InsnIdx>),
     Retval(Option<usize>),
+    Finding,
     InsnsProcessed,
     Stack(InsnIdx),
     Insns,
@@ -93,6 +99,7 @@ impl Expectation {
             Expect::Accept | Expect::Reject { .. } | Expect::Unsupported { .. } => Subject::Verdict,
             Expect::Inlined { .. } | Expect::NotInlined { .. } => Subject::Site(self.at),
             Expect::Retval { input, .. } => Subject::Retval(input),
+            Expect::Finding { .. } => Subject::Finding,
             Expect::InsnsProcessed(_) => Subject::InsnsProcessed,
             Expect::Stack { func, .. } => Subject::Stack(func),
             Expect::Insns(_) => Subject::Insns,
@@ -149,7 +156,7 @@ impl Expectations {
         let mut seen: Vec<(Subject, u32)> = Vec::new();
         for e in held {
             let subject = e.subject();
-            if matches!(subject, Subject::Insns | Subject::NoInsns) {
+            if matches!(subject, Subject::Insns | Subject::NoInsns | Subject::Finding) {
                 continue;
             }
             if let Some((_, first)) = seen.iter().find(|(s, _)| *s == subject) {

@@ -15,7 +15,7 @@ mod write;
 mod tests;
 
 pub use expect::{Expect, Expectation, Expectations, InsnPattern, Pattern};
-pub use write::{write, write_test};
+pub use write::{ProgramNames, write, write_test};
 
 use super::{InputError, Program};
 use crate::kernel::KernelVersion;

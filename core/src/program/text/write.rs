@@ -47,13 +47,14 @@ pub fn write_test(file: &TestFile) -> String {
 }
 
 /// Names of a program that can stand in its text.
-struct ProgramNames<'a> {
+pub struct ProgramNames<'a> {
     funcs: BTreeMap<InsnIdx, &'a str>,
     maps: Vec<Option<&'a str>>,
 }
 
 impl<'a> ProgramNames<'a> {
-    fn new(program: &'a Program) -> ProgramNames<'a> {
+    /// The names of a program's functions and maps; two maps of one name have none.
+    pub fn new(program: &'a Program) -> ProgramNames<'a> {
         let mut funcs = BTreeMap::new();
         for func in &program.funcs {
             funcs.entry(func.insn).or_insert(func.name.as_str());
@@ -125,6 +126,7 @@ fn annotation(e: &Expectation, labels: &BTreeMap<InsnIdx, String>) -> Option<Str
         Expect::NotInlined { why } => ("not-inlined".to_owned(), why.as_deref().map(quoted)),
         Expect::Retval { input: None, value } => ("retval".to_owned(), Some(value.to_string())),
         Expect::Retval { input: Some(n), value } => (format!("retval[{n}]"), Some(value.to_string())),
+        Expect::Finding { signature } => ("finding".to_owned(), Some(quoted(signature))),
         Expect::InsnsProcessed(_)
         | Expect::Stack { .. }
         | Expect::Insns(_)

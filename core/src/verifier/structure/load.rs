@@ -43,7 +43,7 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
         ProgType::CgroupSkb if attach > CGROUP_INET_EGRESS => invalid(format!("(attach type {attach})")),
         ProgType::SkLookup if attach != SK_LOOKUP => invalid(format!("(attach type {attach})")),
         ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
-        _ if rules.tracing_attach_types.contains(&attach) => invalid(format!("(attach type {attach})")),
+        _ if rules.tracing_attach_types.list().contains(&attach) => invalid(format!("(attach type {attach})")),
         t if !is_modelled(t) => Err(Refusal::unsupported(None, format!("program type {t}"))),
         _ => Ok(()),
     }
@@ -81,7 +81,9 @@ fn is_modelled(prog_type: ProgType) -> bool {
 pub(super) fn check_sleepable(program: &Program, rules: &StructureRules) -> Result<(), Refusal> {
     match (program.prog_type, is_sleepable(program)) {
         (ProgType::Syscall, false) => invalid("Syscall programs can only be sleepable".to_owned()),
-        (t, true) if !rules.sleepable_types.contains(&t) => invalid(rules.sleepable_text.to_owned()),
+        (t, true) if !rules.sleepable_types.list().contains(&t) => {
+            invalid(rules.sleepable_types_text.text().to_owned())
+        }
         _ => Ok(()),
     }
 }

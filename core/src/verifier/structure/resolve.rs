@@ -165,8 +165,8 @@ fn use_map(
 /// Kernel: `check_map_prog_compatibility` (6.1 … 7.3), for maps without BTF.
 #[doc(alias = "check_map_prog_compatibility")]
 fn check_compatible(program: &Program, rules: &StructureRules, at: InsnIdx, map: &MapDef) -> Result<(), Refusal> {
-    if load::is_sleepable(program) && !rules.sleepable_maps.contains(&map.map_type) {
-        return Err(Refusal::invalid(at, rules.sleepable_maps_text));
+    if load::is_sleepable(program) && !rules.sleepable_maps.list().contains(&map.map_type) {
+        return Err(Refusal::invalid(at, rules.sleepable_maps_text.text()));
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ fn check_offset(rules: &StructureRules, at: InsnIdx, map: &MapDef, offset: u32) 
     if rules.map_use != MapUse::LimitFirstAnyOffset && offset >= VALUE_OFFSET_END {
         return Err(Refusal::invalid(at, format!("direct value offset of {offset} is not allowed")));
     }
-    if !rules.direct_value_maps.contains(&map.map_type) {
+    if !rules.direct_value_maps.list().contains(&map.map_type) {
         return Err(Refusal::invalid(at, "no direct value access support for this map type"));
     }
     let errno = match map.map_type {

@@ -7,7 +7,7 @@
 //! Invariant: a function without a usable prototype has a [`SignatureFault`]; for a static function that is no error.
 
 use crate::btf::{Body, Btf, BtfType, TypeId};
-use crate::kernel::{ArgTags, ProgType, StructureRules};
+use crate::kernel::{ArgTags, ProgType};
 use crate::verifier::Errno;
 
 /// What a function takes and gives.
@@ -51,7 +51,7 @@ pub struct SignatureFault {
 pub(super) struct Reading<'a> {
     pub(super) btf: &'a Btf,
     pub(super) prog_type: ProgType,
-    pub(super) rules: &'a StructureRules,
+    pub(super) tags: ArgTags,
     pub(super) global: bool,
 }
 
@@ -94,14 +94,14 @@ impl Reading<'_> {
 
     fn check_result(self, ret: TypeId, name: &str) -> Result<bool, SignatureFault> {
         let behind = self.btf.skip_modifiers(ret);
-        let newest = self.rules.arg_tags == ArgTags::WithUntrusted;
+        let newest = self.tags == ArgTags::WithUntrusted;
         if newest && behind == Some(TypeId::VOID) {
             return Ok(true);
         }
         match behind.and_then(|id| self.btf.get(id)).map(|t| &t.body) {
             Some(Body::Int { .. } | Body::Enum { .. } | Body::Enum64 { .. }) => return Ok(false),
             // Up to 6.1 the result of a static function is not looked at.
-            _ if !self.global && self.rules.arg_tags == ArgTags::None => return Ok(false),
+            _ if !self.global && self.tags == ArgTags::None => return Ok(false),
             _ => {}
         }
         let (errno, what) = if newest {
@@ -122,7 +122,7 @@ impl Reading<'_> {
     }
 
     fn argument(self, func: TypeId, n: usize, ty: TypeId, name: &str) -> Result<ArgKind, SignatureFault> {
-        let tags = self.tags(func, n)?;
+        let tags = self.tags_of(func, n)?;
         let has = |tag: &str| tags.contains(&tag);
         let only = |tag: &str| tags.iter().all(|t| *t == tag);
         let combination = || Self::said(Errno::EINVAL, format!("arg#{n} has invalid combination of tags"));
@@ -163,7 +163,7 @@ impl Reading<'_> {
                 }
             };
         }
-        if self.rules.arg_tags == ArgTags::None {
+        if self.tags == ArgTags::None {
             return Ok(ArgKind::Unmodelled("pointer to a static function"));
         }
         Err(SignatureFault { errno: Errno::EINVAL, text: None })
@@ -182,9 +182,9 @@ impl Reading<'_> {
 
     /// The words after `arg:` in the tags of an argument.
     #[doc(alias = "btf_scan_decl_tags")]
-    fn tags(self, func: TypeId, n: usize) -> Result<Vec<&'static str>, SignatureFault> {
+    fn tags_of(self, func: TypeId, n: usize) -> Result<Vec<&'static str>, SignatureFault> {
         const KNOWN: [&str; 6] = ["ctx", "trusted", "nonnull", "nullable", "arena", "untrusted"];
-        let known = match self.rules.arg_tags {
+        let known = match self.tags {
             ArgTags::None => return Ok(Vec::new()),
             ArgTags::WithArena => &KNOWN[..5],
             ArgTags::WithUntrusted => &KNOWN[..],
@@ -215,8 +215,8 @@ impl Reading<'_> {
             return true;
         }
         let (Some(wanted), Some(name)) = (ctx_struct(self.prog_type), self.struct_name(to)) else { return false };
-        let projected = self.rules.arg_tags != ArgTags::None
-            && matches!((wanted, name), ("__sk_buff", "sk_buff") | ("xdp_md", "xdp_buff"));
+        let projected =
+            self.tags != ArgTags::None && matches!((wanted, name), ("__sk_buff", "sk_buff") | ("xdp_md", "xdp_buff"));
         wanted == name || projected
     }
 
@@ -352,8 +352,8 @@ mod tests {
         }
 
         fn read(&self, f: TypeId, prog_type: ProgType, version: KernelVersion) -> Result<Signature, SignatureFault> {
-            let rules = Rules::of(version).structure;
-            Reading { btf: &self.btf, prog_type, rules: &rules, global: true }.signature(f)
+            let tags = Rules::of(version).structure.arg_tags;
+            Reading { btf: &self.btf, prog_type, tags, global: true }.signature(f)
         }
     }
 

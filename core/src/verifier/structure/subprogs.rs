@@ -1,8 +1,8 @@
 //! Subprograms: where they start, and that no jump leaves them.
 
 use super::Refusal;
-use super::signature::{Signature, SignatureFault};
 use super::flow::{Flow, class};
+use super::signature::{Signature, SignatureFault};
 use crate::btf::Linkage;
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::limits::SUBPROGS_MAX;

@@ -1,0 +1,160 @@
+//! `loopdiff explain`: which single fact turns the answers of neighbouring kernels.
+
+use super::exit::{Exit, Failure};
+use super::items::{self, Item};
+use super::options::{Jobs, RulesOption};
+use super::output::{Output, Tone};
+use crate::kernel::{Difference, KernelVersion, Rules};
+use crate::oracle::{Answer, Aspect, Cause, Change, explain};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Arguments of `explain`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Program files (.bpf, .json, .jsonl, .o), or directories of them.
+    #[arg(required_unless_present = "facts", value_name = "CASE")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    rules: RulesOption,
+    /// List all facts with their values by version.
+    #[arg(long)]
+    facts: bool,
+    /// One JSON object a line on standard output, and nothing else.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    jobs: Jobs,
+}
+
+pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if args.facts {
+        return list_facts(args, output);
+    }
+    let versions = args.versions();
+    let items = items::load(&args.paths)?;
+    let work = |item: &Item| {
+        let program = item.program()?;
+        let rules = |version| args.rules.rules(version);
+        let answers: Vec<Answer> = versions.iter().map(|v| Answer::of(program, &rules(*v))).collect();
+        Some((answers, explain(program, &versions, rules)))
+    };
+    items::in_order(&items, args.jobs, work, |n, found| match (items.get(n), found) {
+        (Some(item), Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),
+        (Some(item), Some((answers, changes))) => describe(item, &versions, &answers, &changes, output),
+        (Some(item), None) if args.json => {
+            output.json(&super::json::not_a_program(&item.loaded, KernelVersion::NEWEST))
+        }
+        (Some(item), None) => {
+            output.line(output.paint(Tone::Strong, item.loaded.name()))?;
+            super::verify::describe_unsupported(&item.loaded, output)
+        }
+        (None, _) => Ok(()),
+    })?;
+    Ok(Exit::Fine)
+}
+
+impl Args {
+    /// The versions that are compared, oldest first: all of them unless some were named.
+    fn versions(&self) -> Vec<KernelVersion> {
+        let mut versions = self.rules.versions(&KernelVersion::ALL);
+        versions.sort();
+        versions
+    }
+}
+
+fn describe(
+    item: &Item,
+    versions: &[KernelVersion],
+    answers: &[Answer],
+    changes: &[Change],
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let name = output.paint(Tone::Strong, item.loaded.name());
+    output.line(format_args!("{name}  {}", output.paint(Tone::Faint, item.path.display())))?;
+    for (version, answer) in versions.iter().zip(answers) {
+        let mut parts = vec![answer.describe(Aspect::Verdict), answer.describe(Aspect::Inlining)];
+        parts.push(answer.describe(Aspect::Count));
+        parts.retain(|part| !part.is_empty());
+        output.line(format_args!("  {version:<5} {}", parts.join("; ")))?;
+    }
+    if changes.is_empty() {
+        return output.line("  nothing differs");
+    }
+    for change in changes {
+        let head = format!("{} to {}, {}", change.from, change.to, change.aspect);
+        output.line(format_args!("  {}", output.paint(Tone::Notable, head)))?;
+        let (how, facts) = match &change.cause {
+            Cause::Alone(facts) => ("alone", facts),
+            Cause::Together(facts) => ("together", facts),
+        };
+        for Difference { name, left, right } in facts {
+            output.line(format_args!("    {how}: {} = {left} to {right}", output.paint(Tone::Good, name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn json_line(
+    item: &Item,
+    versions: &[KernelVersion],
+    answers: &[Answer],
+    changes: &[Change],
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let answers: serde_json::Map<String, Value> = versions
+        .iter()
+        .zip(answers)
+        .map(|(version, answer)| (version.name().to_owned(), answer.describe(Aspect::Verdict).into()))
+        .collect();
+    let fact = |d: &Difference| json!({ "fact": d.name, "from": d.left, "to": d.right });
+    let change = |change: &Change| {
+        let (how, facts) = match &change.cause {
+            Cause::Alone(facts) => ("alone", facts),
+            Cause::Together(facts) => ("together", facts),
+        };
+        json!({
+            "from": change.from.name(),
+            "to": change.to.name(),
+            "aspect": change.aspect.name(),
+            "before": change.before.describe(change.aspect),
+            "after": change.after.describe(change.aspect),
+            how: facts.iter().map(fact).collect::<Vec<_>>(),
+        })
+    };
+    let changes: Vec<Value> = changes.iter().map(change).collect();
+    output.json(&json!({ "name": item.loaded.name(), "answers": answers, "changes": changes }))
+}
+
+/// All facts as a table, or a line of JSON each.
+fn list_facts(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let versions = args.versions();
+    let rules: Vec<Vec<String>> =
+        versions.iter().map(|v| args.rules.rules(*v).facts().into_iter().map(|f| f.value).collect()).collect();
+    let names: Vec<String> = Rules::of(KernelVersion::NEWEST).facts().into_iter().map(|f| f.name).collect();
+    let value = |version: usize, fact: usize| rules.get(version).and_then(|r| r.get(fact)).map_or("", String::as_str);
+    let width = |cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or(0);
+    let name_width = width(&mut names.iter().map(String::len));
+    let widths: Vec<usize> =
+        (0..versions.len()).map(|v| width(&mut (0..names.len()).map(|f| value(v, f).len()))).collect();
+    if !args.json {
+        let heads = versions.iter().zip(&widths).map(|(v, width)| format!("{:<width$}", v.name()));
+        let line = format!("{:<name_width$}  {}", "fact", heads.collect::<Vec<_>>().join("  "));
+        output.line(output.paint(Tone::Strong, line.trim_end()))?;
+    }
+    for (n, name) in names.iter().enumerate() {
+        if args.json {
+            let values: serde_json::Map<String, Value> = versions
+                .iter()
+                .enumerate()
+                .map(|(v, version)| (version.name().to_owned(), value(v, n).into()))
+                .collect();
+            output.json(&json!({ "fact": name, "values": values }))?;
+            continue;
+        }
+        let cells = widths.iter().enumerate().map(|(v, width)| format!("{:<width$}", value(v, n)));
+        let line = format!("{name:<name_width$}  {}", cells.collect::<Vec<_>>().join("  "));
+        output.line(line.trim_end())?;
+    }
+    Ok(Exit::Fine)
+}

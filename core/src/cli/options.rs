@@ -1,0 +1,113 @@
+//! Options that commands share.
+
+use crate::kernel::{FactError, KernelVersion, Rules};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Options of every command that reads programs.
+#[derive(clap::Args, Debug)]
+pub struct Common {
+    /// Program files (.bpf, .json, .jsonl, .o), or directories of them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub rules: RulesOption,
+    /// One JSON object a line on standard output, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub jobs: Jobs,
+}
+
+/// The kernels whose rules are used.
+#[derive(clap::Args, Debug)]
+pub struct RulesOption {
+    /// Kernels whose rules are used: 6.1, 6.12, 6.18, 7.3, or all [default: what the file says, else 7.3].
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    pub rules: Vec<Version>,
+    /// A fact of the kernel that is taken to be otherwise; `loopdiff explain --facts` lists them.
+    #[arg(long, value_name = "FACT=VALUE")]
+    pub set: Vec<Setting>,
+}
+
+/// A fact that is set.
+#[derive(Clone, Debug)]
+pub struct Setting(String);
+
+impl std::str::FromStr for Setting {
+    type Err = FactError;
+
+    fn from_str(text: &str) -> Result<Setting, FactError> {
+        // Which facts there are, and which values, does not depend on the version.
+        Rules::of(KernelVersion::NEWEST).set_text(text)?;
+        Ok(Setting(text.to_owned()))
+    }
+}
+
+/// A version, or all of them.
+#[derive(Clone, Copy, Debug)]
+pub enum Version {
+    One(KernelVersion),
+    All,
+}
+
+impl std::str::FromStr for Version {
+    type Err = crate::kernel::UnknownVersion;
+
+    fn from_str(text: &str) -> Result<Version, Self::Err> {
+        if text == "all" { Ok(Version::All) } else { text.parse().map(Version::One) }
+    }
+}
+
+impl RulesOption {
+    /// The versions that were asked for, else those of the file, else the newest.
+    pub fn versions(&self, of_file: &[KernelVersion]) -> Vec<KernelVersion> {
+        let mut versions = Vec::new();
+        for version in &self.rules {
+            match version {
+                Version::One(version) => versions.push(*version),
+                Version::All => versions.extend(KernelVersion::ALL),
+            }
+        }
+        if versions.is_empty() {
+            versions.extend_from_slice(of_file);
+        }
+        if versions.is_empty() {
+            versions.push(KernelVersion::NEWEST);
+        }
+        let mut seen = Vec::new();
+        versions.retain(|v| {
+            !seen.contains(v) && {
+                seen.push(*v);
+                true
+            }
+        });
+        versions
+    }
+
+    /// The rules of a version, with the facts that were set.
+    pub fn rules(&self, version: KernelVersion) -> Rules {
+        let mut rules = Rules::of(version);
+        for Setting(text) in &self.set {
+            // It was tried when it was read.
+            let _ = rules.set_text(text);
+        }
+        rules
+    }
+}
+
+/// How many threads work.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Jobs {
+    /// Threads [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+impl Jobs {
+    /// How many.
+    pub fn count(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(all, NonZeroUsize::get)
+    }
+}

@@ -1,0 +1,69 @@
+//! What goes wrong with guests, for people: what, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Images, QEMU or guests failed. None of these is an answer about a program.
+#[derive(Debug, Error)]
+pub enum GuestError {
+    /// QEMU cannot be started.
+    #[error("{program} cannot be started: {source}\n  hint: install it (Debian: apt-get install qemu-system-x86)")]
+    NoQemu {
+        /// What was tried.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The library was built without an agent.
+    #[error("this build has no guest agent\n  hint: build on x86-64 Linux with a static C library (Debian: libc6-dev)")]
+    NoAgent,
+    /// No image for a version.
+    #[error("no image of kernel {wanted} in {folder}\n  hint: loopdiff kernel fetch {wanted}, or --image PATH")]
+    NoImage {
+        /// What was asked for.
+        wanted: String,
+        /// Where images are kept.
+        folder: PathBuf,
+    },
+    /// A file that is no kernel.
+    #[error("{path} is not a kernel image: {why}", path = .path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Kernels cannot be downloaded.
+    #[error("{0}")]
+    Fetch(String),
+    /// A guest does not come up.
+    #[error("the guest with kernel {release} does not start: {why}{console}")]
+    Boot {
+        /// The kernel.
+        release: String,
+        /// What happened.
+        why: String,
+        /// The last lines of the console, each after a line break.
+        console: String,
+    },
+    /// QEMU's monitor.
+    #[error("QEMU: {0}")]
+    Monitor(String),
+    /// A file.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl GuestError {
+    /// Turns an error about a file into one of these.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> GuestError {
+        let path = path.to_owned();
+        move |source| GuestError::Io { path, source }
+    }
+}

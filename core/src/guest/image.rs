@@ -1,0 +1,132 @@
+//! Kernel images: a bzImage or vmlinux, and what it says of itself.
+
+use super::GuestError;
+use crate::kernel::KernelVersion;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A kernel that a guest can run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Image {
+    /// The modelled version of the same series, where there is one.
+    pub version: Option<KernelVersion>,
+    /// What `uname -r` says.
+    pub release: String,
+    /// The point release: `6.1.192`. Debian's name of the release does not always hold it.
+    pub point: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// No kernel is larger.
+const IMAGE_BYTES_MAX: u64 = 1 << 30;
+
+impl Image {
+    /// Reads what a file says of itself.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is no kernel for x86-64.
+    pub fn open(path: &Path) -> Result<Image, GuestError> {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(GuestError::io(path))?;
+        file.take(IMAGE_BYTES_MAX).read_to_end(&mut bytes).map_err(GuestError::io(path))?;
+        let banner =
+            banner(&bytes).map_err(|why| GuestError::NotAnImage { path: path.to_owned(), why: why.to_owned() })?;
+        let release = banner.split_ascii_whitespace().next().unwrap_or_default().to_owned();
+        let point = point_of(&banner, &release);
+        Ok(Image { version: version_of(&release), release, point, path: path.to_owned() })
+    }
+
+    /// The series: `6.1`.
+    pub fn series(&self) -> String {
+        self.release.splitn(3, ['.', '-']).take(2).collect::<Vec<_>>().join(".")
+    }
+
+    /// What people call it: the modelled version's name, else the release.
+    pub fn label(&self) -> &str {
+        match self.version {
+            Some(version) => version.name(),
+            None => &self.release,
+        }
+    }
+}
+
+/// The modelled version of a release's series.
+fn version_of(release: &str) -> Option<KernelVersion> {
+    KernelVersion::ALL.into_iter().find(|version| {
+        let rest = release.strip_prefix(version.name());
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+    })
+}
+
+/// The point release, from Debian's version where the banner has it, else from the release.
+fn point_of(banner: &str, release: &str) -> String {
+    let debian = banner.split_once(" Debian ").map(|(_, rest)| rest);
+    let text = debian.filter(|t| t.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(release);
+    text.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default().to_owned()
+}
+
+/// The text after "Linux version" of a kernel file, from the release on.
+fn banner(bytes: &[u8]) -> Result<String, &'static str> {
+    let text_at = |at: usize| {
+        let text = bytes.get(at..bytes.len().min(at + 512)).unwrap_or_default();
+        let text = text.split(|b| matches!(b, 0 | b'\n')).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    };
+    if bytes.starts_with(b"\x7fELF") {
+        let mark = b"Linux version ";
+        let at = bytes.windows(mark.len() + 1).position(|w| w.starts_with(mark) && w[mark.len()].is_ascii_digit());
+        return at.map(|at| text_at(at + mark.len())).ok_or("an ELF file without \"Linux version\"");
+    }
+    // The setup header of a bzImage: a mark, and a pointer to the text.
+    if bytes.get(0x202..0x206) != Some(b"HdrS") {
+        return Err("neither a bzImage nor an ELF file");
+    }
+    let pointer = bytes.get(0x20e..0x210).map_or(0, |b| usize::from(u16::from_le_bytes([b[0], b[1]])));
+    let text = text_at(pointer + 0x200);
+    if pointer == 0 || !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("a bzImage without a version");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bzimage(text: &str) -> Vec<u8> {
+        let mut bytes = vec![0; 0x400];
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        bytes[0x20e..0x210].copy_from_slice(&0x100u16.to_le_bytes());
+        bytes[0x300..0x300 + text.len()].copy_from_slice(text.as_bytes());
+        bytes
+    }
+
+    fn open(bytes: &[u8]) -> Result<Image, GuestError> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), bytes).expect("written");
+        Image::open(file.path())
+    }
+
+    #[test]
+    fn images_say_what_they_are() {
+        let debian = "6.1.0-55-cloud-amd64 (debian-kernel@x) #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-11-15)";
+        let image = open(&bzimage(debian)).expect("a kernel");
+        assert_eq!((image.release.as_str(), image.point.as_str()), ("6.1.0-55-cloud-amd64", "6.1.192"));
+        assert_eq!((image.version, image.series().as_str()), (Some(KernelVersion::V6_1), "6.1"));
+
+        let own = open(b"\x7fELF....Linux version %s\0Linux version 6.12.0-rc3+ (me@here) #7\n").expect("a kernel");
+        assert_eq!((own.release.as_str(), own.point.as_str(), own.label()), ("6.12.0-rc3+", "6.12.0", "6.12"));
+        let other = open(&bzimage("6.10.3 (x)")).expect("a kernel");
+        assert_eq!((other.version, other.series().as_str(), other.label()), (None, "6.10", "6.10.3"));
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for bytes in [&b"hello"[..], b"\x7fELF", &[0; 0x400], &bzimage("no version")] {
+            assert!(matches!(open(bytes), Err(GuestError::NotAnImage { .. })));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Why two kernels answer differently: which single fact of their rules turns the answer.
+//!
+//! Stands for no kernel code. Between two versions the facts that differ are set one at a time in the older rules; one that
+//! alone gives the newer answer is a cause. Where none does, facts are taken back from the newer rules as long as the answer
+//! stays, which leaves a set that cannot be made smaller.
+//!
+//! Invariant: the causes that are named are tried, not guessed.
+
+use super::examine::{Status, status};
+use crate::isa::Insn;
+use crate::kernel::{Difference, HelperImms, KernelVersion, Rules};
+use crate::program::Program;
+use crate::rewrite::{as_dumped, late_fixups, normalise};
+use crate::verifier::{SiteState, Unfit};
+use std::fmt;
+
+/// A part of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Aspect {
+    /// Accepted, refused, or not modelled.
+    Verdict,
+    /// Error number and message of a refusal.
+    Message,
+    /// Which loops are inlined.
+    Inlining,
+    /// The rewritten program, as a kernel would show it.
+    Rewrite,
+    /// How many instructions were walked.
+    Count,
+}
+
+impl Aspect {
+    /// All of them, the weightiest first.
+    pub const ALL: [Aspect; 5] = [Aspect::Verdict, Aspect::Message, Aspect::Inlining, Aspect::Rewrite, Aspect::Count];
+
+    /// A word for people and for JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Aspect::Verdict => "verdict",
+            Aspect::Message => "message",
+            Aspect::Inlining => "inlining",
+            Aspect::Rewrite => "rewrite",
+            Aspect::Count => "count",
+        }
+    }
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is said of a program under some rules.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    verdict: &'static str,
+    message: String,
+    inlining: Vec<(u32, String)>,
+    dump: Vec<Insn>,
+    count: u32,
+}
+
+impl Answer {
+    /// The answer to a program.
+    pub fn of(program: &Program, rules: &Rules) -> Answer {
+        let none = Answer { verdict: "", message: String::new(), inlining: Vec::new(), dump: Vec::new(), count: 0 };
+        match status(program, rules) {
+            Status::Accepted { facts, rewritten } => {
+                let site = |state| match state {
+                    SiteState::NeverReached => "never reached".to_owned(),
+                    SiteState::Fit(callback) => format!("inlined with subprogram {}", callback.0),
+                    SiteState::Unfit(Unfit::Flags) => "not inlined, flags".to_owned(),
+                    SiteState::Unfit(Unfit::Callback) => "not inlined, callbacks".to_owned(),
+                };
+                let dumped = match late_fixups(&rewritten, rules) {
+                    Ok(late) => as_dumped(&late.insns, &late.layout),
+                    Err(_) => as_dumped(&rewritten.program.insns, &rewritten.layout),
+                };
+                Answer {
+                    verdict: "accept",
+                    inlining: facts.loops.iter().map(|l| (l.insn.0, site(l.state))).collect(),
+                    dump: normalise(&dumped, HelperImms::NUMBERS),
+                    count: facts.insns_processed,
+                    ..none
+                }
+            }
+            Status::Rejected(rejection) => Answer {
+                verdict: "reject",
+                message: format!("{}: {}", rejection.errno.0, rejection.reason()),
+                count: rejection.insns_processed,
+                ..none
+            },
+            Status::Unsupported(unsupported) => Answer { verdict: "unsupported", message: unsupported.what, ..none },
+        }
+    }
+
+    /// Whether something is not modelled.
+    pub fn is_unsupported(&self) -> bool {
+        self.verdict == "unsupported"
+    }
+
+    /// The same with another message, for comparisons of logs.
+    #[must_use]
+    pub fn with_message(self, message: String) -> Answer {
+        Answer { message, ..self }
+    }
+
+    /// Whether both agree in a part. Parts that only one verdict has are compared between answers of that verdict.
+    pub fn agrees(&self, other: &Answer, aspect: Aspect) -> bool {
+        let accepted = self.verdict == "accept" && other.verdict == "accept";
+        match aspect {
+            Aspect::Verdict => self.verdict == other.verdict,
+            Aspect::Message => self.verdict != other.verdict || self.message == other.message,
+            Aspect::Inlining => !accepted || self.inlining == other.inlining,
+            Aspect::Rewrite => !accepted || self.inlining != other.inlining || self.dump == other.dump,
+            Aspect::Count => self.verdict != other.verdict || self.count == other.count,
+        }
+    }
+
+    /// Whether both say the same of a part, which a different verdict does not.
+    fn is_same(&self, other: &Answer, aspect: Aspect) -> bool {
+        let verdict = self.verdict == other.verdict;
+        verdict
+            && match aspect {
+                Aspect::Verdict => true,
+                Aspect::Message => self.message == other.message,
+                Aspect::Inlining => self.inlining == other.inlining,
+                Aspect::Rewrite => self.dump == other.dump,
+                Aspect::Count => self.count == other.count,
+            }
+    }
+
+    /// The part in words.
+    pub fn describe(&self, aspect: Aspect) -> String {
+        match aspect {
+            Aspect::Verdict | Aspect::Message if self.message.is_empty() => self.verdict.to_owned(),
+            Aspect::Verdict | Aspect::Message => format!("{} ({})", self.verdict, self.message),
+            Aspect::Inlining => {
+                let sites: Vec<String> = self.inlining.iter().map(|(at, what)| format!("{at} {what}")).collect();
+                sites.join(", ")
+            }
+            Aspect::Rewrite => format!("{} instructions", self.dump.len()),
+            Aspect::Count => format!("{} instructions walked", self.count),
+        }
+    }
+}
+
+/// What turns an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Each of these facts alone.
+    Alone(Vec<Difference>),
+    /// These facts together; none of them can be left out.
+    Together(Vec<Difference>),
+}
+
+/// A part in which two neighbouring versions differ.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The older version.
+    pub from: KernelVersion,
+    /// The newer version.
+    pub to: KernelVersion,
+    /// What differs.
+    pub aspect: Aspect,
+    /// The older version's answer.
+    pub before: Answer,
+    /// The newer version's answer.
+    pub after: Answer,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What turns the answers between each pair of neighbours; `rules` gives the rules of a version.
+pub fn explain(program: &Program, versions: &[KernelVersion], rules: impl Fn(KernelVersion) -> Rules) -> Vec<Change> {
+    versions.windows(2).flat_map(|pair| explain_pair(program, (pair[0], pair[1]), &rules)).collect()
+}
+
+fn explain_pair(
+    program: &Program,
+    (from, to): (KernelVersion, KernelVersion),
+    rules: &impl Fn(KernelVersion) -> Rules,
+) -> Vec<Change> {
+    let (old, new) = (rules(from), rules(to));
+    let (before, after) = (Answer::of(program, &old), Answer::of(program, &new));
+    let mut aspects = Aspect::ALL.into_iter().filter(|a| !before.agrees(&after, *a)).peekable();
+    if aspects.peek().is_none() {
+        return Vec::new();
+    }
+    let differences = Rules::differences(&old, &new);
+    let alone: Vec<(Difference, Answer)> = differences
+        .iter()
+        .map(|difference| (difference.clone(), Answer::of(program, &with(&old, std::slice::from_ref(difference)))))
+        .collect();
+    aspects
+        .map(|aspect| {
+            let turns = alone.iter().filter(|(_, answer)| answer.is_same(&after, aspect));
+            let single: Vec<Difference> = turns.map(|(difference, _)| difference.clone()).collect();
+            let cause = if single.is_empty() {
+                Cause::Together(smallest(program, &old, &differences, |answer| answer.is_same(&after, aspect)))
+            } else {
+                Cause::Alone(single)
+            };
+            Change { from, to, aspect, before: before.clone(), after: after.clone(), cause }
+        })
+        .collect()
+}
+
+/// Rules with facts set to the second side of differences.
+fn with(rules: &Rules, differences: &[Difference]) -> Rules {
+    let mut rules = rules.clone();
+    for difference in differences {
+        // A value that the other rules have is a value.
+        let _ = rules.set(&difference.name, &difference.right);
+    }
+    rules
+}
+
+/// Takes facts away as long as what is left still turns the answer.
+fn smallest(
+    program: &Program,
+    old: &Rules,
+    differences: &[Difference],
+    turned: impl Fn(&Answer) -> bool,
+) -> Vec<Difference> {
+    let mut kept = differences.to_vec();
+    let mut n = 0;
+    while n < kept.len() {
+        let left_out = kept.remove(n);
+        if !turned(&Answer::of(program, &with(old, &kept))) {
+            kept.insert(n, left_out);
+            n += 1;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::text;
+
+    fn program(body: &str) -> Program {
+        text::parse(body).expect("a program").program
+    }
+
+    /// The callback is safe once and not twice: older kernels walk it once.
+    const ONCE: &str = "
+main:
+    r6 = r10
+    r6 += -8
+    *(u64 *)(r10 - 8) = 0
+    r1 = 2
+    r2 = cb ll
+    r3 = r6
+    r4 = 0
+    call bpf_loop
+    r1 = *(u64 *)(r10 - 8)
+    if r1 > 1 goto bad
+    r0 = 0
+    exit
+bad:
+    r0 = *(u64 *)(r1 + 0)
+    exit
+cb:
+    r1 = *(u64 *)(r2 + 0)
+    r1 += 1
+    *(u64 *)(r2 + 0) = r1
+    r0 = 0
+    exit
+";
+
+    #[test]
+    fn the_walk_of_callbacks_is_found() {
+        let program = program(ONCE);
+        let changes = explain(&program, &KernelVersion::ALL, Rules::of);
+        let verdict = changes.iter().find(|c| c.aspect == Aspect::Verdict).expect("verdicts differ");
+        assert_eq!((verdict.from, verdict.to), (KernelVersion::V6_1, KernelVersion::V6_12));
+        let (Cause::Alone(facts) | Cause::Together(facts)) = &verdict.cause;
+        assert!(facts.iter().any(|f| f.name == "walk.callback_walk"), "{facts:?}");
+    }
+
+    #[test]
+    fn a_set_is_as_small_as_can_be() {
+        let program = program(ONCE);
+        let (old, new) = (Rules::of(KernelVersion::V6_1), Rules::of(KernelVersion::V7_3));
+        let differences = Rules::differences(&old, &new);
+        let after = Answer::of(&program, &new);
+        let turned = |answer: &Answer| answer.is_same(&after, Aspect::Verdict);
+        let set = smallest(&program, &old, &differences, turned);
+        assert!(!set.is_empty() && turned(&Answer::of(&program, &with(&old, &set))));
+        for n in 0..set.len() {
+            let mut fewer = set.clone();
+            fewer.remove(n);
+            assert!(!turned(&Answer::of(&program, &with(&old, &fewer))), "{fewer:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_explain() {
+        let program = program("main:\n    r0 = 0\n    exit\n");
+        assert_eq!(explain(&program, &KernelVersion::ALL, Rules::of), []);
+    }
+}
