@@ -100,7 +100,9 @@ fn replay_program(path: &Path, program: &Program, known: &Known) -> Replay {
         for finding in signatures(program, &rules) {
             if known.explains(&finding, program, &rules, &mut examiner).is_none() {
                 let (path, name) = (path.display(), &program.name);
-                replay.wrong.push(format!("{path}: {name}, rules {version}: {}: {}", finding.signature, finding.evidence));
+                replay
+                    .wrong
+                    .push(format!("{path}: {name}, rules {version}: {}: {}", finding.signature, finding.evidence));
             }
         }
     }

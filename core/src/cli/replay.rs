@@ -49,7 +49,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         output.json(&json!({ "summary": summary }))?;
     } else {
         let line = format!("{} programs, {trials} trials in {seconds:.1} s: ", items.len());
-        let end = if wrong == 0 { output.paint(Tone::Good, "all as expected") } else { format!("{wrong} not as expected") };
+        let end =
+            if wrong == 0 { output.paint(Tone::Good, "all as expected") } else { format!("{wrong} not as expected") };
         output.line(format_args!("{line}{end}"))?;
     }
     Ok(if wrong == 0 { Exit::Fine } else { Exit::Found })

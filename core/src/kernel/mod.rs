@@ -35,9 +35,9 @@ pub use rules_structure::{
 };
 pub use rules_walk::{
     Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKey, ForcedCheckpoints, GlobalSubprogs,
-    LeavesCallback, LivenessModel, LoopCount, LoopPrecision, MainAsCallback, NullArgument, NullCompare, PointerOffset,
-    PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths,
-    WalkRules,
+    LeavesCallback, LivenessModel, LoopCount, LoopPrecision, MainAsCallback, MovedRelease, NullArgument, NullCompare,
+    PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRefusal, StackRounding,
+    StoreToCtx, TailCallPaths, WalkRules,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -146,7 +146,7 @@ mod tests {
             found_by(&program, &[side("x", &a), side("y", &d)]),
             ["blow-up: y walks more than 10 times what x does"]
         );
-        d.insns_processed = 9_000;
+        let mut d = Answer { insns_processed: 9_000, ..d.clone() };
         d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
         let expected = "kernel message: x none; y WARNING in some_function";
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &d)]), [expected]);
