@@ -132,7 +132,9 @@ mod tests {
         let program = Program { inputs: vec![Input::default()], ..Program::default() };
         let (a, b) = (answer(Verdict::Accept, "", 1), answer(Verdict::Reject, "R3 !read_ok", 0));
         let (c, mut d) = (answer(Verdict::Accept, "", 2), answer(Verdict::Accept, "", 1));
-        let side = |name, answer| Side { name, answer, dump: &[] };
+        fn side<'a>(name: &'a str, answer: &'a Answer) -> Side<'a> {
+            Side { name, answer, dump: &[] }
+        }
         fn found_by(program: &Program, sides: &[Side<'_>]) -> Vec<String> {
             differences(program, &[], sides)
         }
