@@ -36,8 +36,8 @@ pub use rules_structure::{
 pub use rules_walk::{
     Backtracking, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKey, ForcedCheckpoints, GlobalSubprogs,
     LeavesCallback, LivenessModel, LoopCount, LoopPrecision, MainAsCallback, NullArgument, NullCompare, PointerOffset,
-    PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, StackRounding, StoreToCtx, TailCallPaths,
-    WalkRules,
+    PrivateStack, ReferenceScope, ReturnCheck, ScalarLinks, ScalarSpills, SingularIds, StackRounding, StoreToCtx,
+    TailCallPaths, WalkRules,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -64,6 +64,17 @@ pub enum ScalarLinks {
     CopiesAndDifferences,
 }
 
+/// An id that only one scalar has, when a checkpoint is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "bpf_clear_singular_ids")]
+pub enum SingularIds {
+    /// It stays (up to 6.12).
+    Kept,
+    /// It is dropped (6.13).
+    Dropped,
+}
+
 /// What becomes of a pointer's id once it is known not to be NULL.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -253,6 +264,8 @@ pub struct WalkRules {
     pub pointer_offset: PointerOffset,
     /// Which scalars are linked.
     pub scalar_links: ScalarLinks,
+    /// Ids that one scalar alone has.
+    pub singular_ids: SingularIds,
     /// Ids of pointers that passed a NULL check.
     pub checked_pointer_id: CheckedPointerId,
     /// How scalars are spilled.
@@ -308,6 +321,7 @@ impl WalkRules {
         liveness: LivenessModel::ReadMarks,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
+        singular_ids: SingularIds::Kept,
         checked_pointer_id: CheckedPointerId::Dropped,
         scalar_spills: ScalarSpills::BoundedOnly,
         return_check: ReturnCheck::KnownBits,
@@ -351,6 +365,7 @@ impl WalkRules {
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
+        singular_ids: SingularIds::Dropped,
         liveness: LivenessModel::Static,
         constant_key: ConstantKey::Finds,
         pending_errno: 7,
