@@ -19,8 +19,7 @@ use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
     CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, MovedRelease, NullArgument,
-    ProgType,
-    ReferenceScope, TailCallPaths,
+    ProgType, ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 

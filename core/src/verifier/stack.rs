@@ -81,7 +81,9 @@ impl Walker<'_> {
                 let bits = bits_text(pointer.value.bits(), self.rules);
                 let fixed = match self.rules.walk.stack_refusal {
                     StackRefusal::Bare => String::new(),
-                    StackRefusal::WithOffset if self.rules.walk.stack_message_has_whole_offset() => format!(" off={off}"),
+                    StackRefusal::WithOffset if self.rules.walk.stack_message_has_whole_offset() => {
+                        format!(" off={off}")
+                    }
                     StackRefusal::WithOffset => format!(" off={base}"),
                 };
                 format!("invalid variable-offset{verb} stack R{n} var_off={bits}{fixed} size={size}")
