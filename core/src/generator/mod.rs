@@ -32,7 +32,9 @@ mod swarm;
 mod tests;
 
 pub use features::{Feature, Features};
-pub use kinds::{Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Later, Links, Mistake, Prog, Role, Shape, StepKind};
+pub use kinds::{
+    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Later, Links, Mistake, Prog, Role, Shape, StepKind,
+};
 pub use lower::{Lowered, lower};
 pub use mutate::mutate;
 pub use mutate_insns::{mutate_program, splice};

@@ -351,7 +351,8 @@ fn want_stack(node: &mut Node<'_>, body: &Body, always: Option<&Site>) {
     let sites = || body.sites.iter().chain(always);
     let wants_area = |setup: &Setup| !matches!(setup.ctx, Ctx::Null | Ctx::KnownNull);
     let two = |site: &Site| matches!(site.first.ctx, Ctx::TwoAreas | Ctx::NullOrArea);
-    let any = sites().any(|s| wants_area(&s.first)) || body.steps.iter().any(|s| matches!(s.kind, StepKind::Call | StepKind::Later));
+    let any = sites().any(|s| wants_area(&s.first))
+        || body.steps.iter().any(|s| matches!(s.kind, StepKind::Call | StepKind::Later));
     node.areas = u8::from(any) + u8::from(sites().any(two));
     let needs_slot = |step: &Step| {
         let kind = step.kind;
