@@ -76,7 +76,7 @@ impl Counts {
                     *features.entry(feature).or_default() += 1;
                 }
             }
-            Status::Rejected(rejection) => *rules.reasons.entry(blank_numbers(&rejection.text)).or_default() += 1,
+            Status::Rejected(rejection) => *rules.reasons.entry(blank_numbers(rejection.reason())).or_default() += 1,
             Status::Unsupported(unsupported) => {
                 let what = format!("unsupported: {}", blank_numbers(&unsupported.what));
                 *rules.reasons.entry(what).or_default() += 1;

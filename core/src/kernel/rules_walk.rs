@@ -229,12 +229,10 @@ pub enum ConstantKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StackRefusal {
-    /// That of a helper is an "indirect access", a variable offset stands alone (6.1).
+    /// A variable offset stands alone (6.1).
     Bare,
-    /// A variable offset is followed by the fixed one (6.12).
+    /// A variable offset is followed by the fixed one (6.12 and later).
     WithOffset,
-    /// That of a helper is a "read" or a "write", as any other (6.18).
-    ByDirection,
 }
 
 /// How a pointer that was moved is refused where a reference is released.
@@ -255,6 +253,76 @@ pub enum ForcedCheckpoints {
     No,
     /// At marked instructions, and after 40 entries of jump history (6.7, 6.12).
     Yes,
+}
+
+/// What is known of a helper's use of memory that it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HelperAccess {
+    /// Nothing: on the stack it counts as a write, whatever the prototype says (up to 6.12).
+    Unknown,
+    /// The prototype says whether it reads or writes (6.13).
+    Known,
+}
+
+/// When the id of a scalar matters to the comparison of two states.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScalarIds {
+    /// Always: a scalar without id counts as one with an id of its own, and both must be linked alike (up to 6.19).
+    Compared,
+    /// Only where the older state has one (7.0, and 6.12.95 by backport).
+    ComparedIfOld,
+}
+
+/// An id that only one scalar has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SingularIds {
+    /// It stays (up to 6.19).
+    Kept,
+    /// It is dropped when a state is remembered (7.0).
+    Dropped,
+}
+
+/// Which slots of a loop's states must be of the same type, byte by byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopSlots {
+    /// All of them (up to 6.19).
+    SameTypes,
+    /// Those that the older state needs (7.0).
+    Needed,
+}
+
+/// Which part of a slot is compared as a scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SlotScalars {
+    /// All eight bytes (up to 6.19).
+    Whole,
+    /// Also the lower four (7.0).
+    Halves,
+}
+
+/// When an imprecise scalar has changed from round to round.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Widening {
+    /// When its value or what it is linked with changed (up to 6.19).
+    ValueOrId,
+    /// When its value changed (7.0).
+    Value,
+}
+
+/// How a kernel reports that it contradicts itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BugReport {
+    /// By a warning in its own log; some also leave a line in the program's (up to 6.15).
+    Warning,
+    /// By a line "verifier bug: …" in the program's log (6.16).
+    Line,
 }
 
 /// Rules of the walk.
@@ -313,6 +381,20 @@ pub struct WalkRules {
     pub moved_release: MovedRelease,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
+    /// What is known of helpers' accesses.
+    pub helper_access: HelperAccess,
+    /// Ids in the comparison of states.
+    pub scalar_ids: ScalarIds,
+    /// Ids without a twin.
+    pub singular_ids: SingularIds,
+    /// Slots in the comparison of a loop's states.
+    pub loop_slots: LoopSlots,
+    /// Slots as scalars.
+    pub slot_scalars: SlotScalars,
+    /// What counts as a change in a loop.
+    pub widening: Widening,
+    /// How bugs are reported.
+    pub bug_report: BugReport,
     /// How a program with too many pending branches fails: `EFAULT` (14), since 6.17 `E2BIG` (7).
     pub pending_errno: i32,
     /// How many CPUs the machine may have, which bounds `get_smp_processor_id`: that of the measured guests.
@@ -334,6 +416,7 @@ impl WalkRules {
         liveness: LivenessModel::ReadMarks,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
+        singular_ids: SingularIds::Kept,
         checked_pointer_id: CheckedPointerId::Dropped,
         scalar_spills: ScalarSpills::BoundedOnly,
         return_check: ReturnCheck::KnownBits,
@@ -353,6 +436,12 @@ impl WalkRules {
         stack_refusal: StackRefusal::Bare,
         moved_release: MovedRelease::Dereference,
         forced_checkpoints: ForcedCheckpoints::No,
+        helper_access: HelperAccess::Unknown,
+        scalar_ids: ScalarIds::Compared,
+        loop_slots: LoopSlots::SameTypes,
+        slot_scalars: SlotScalars::Whole,
+        widening: Widening::ValueOrId,
+        bug_report: BugReport::Warning,
         pending_errno: 14,
         cpus: 1,
     };
@@ -373,16 +462,20 @@ impl WalkRules {
         null_compare: NullCompare::AnyKnown,
         store_to_ctx: StoreToCtx::Any,
         forced_checkpoints: ForcedCheckpoints::Yes,
+        scalar_ids: ScalarIds::ComparedIfOld,
         ..WalkRules::V6_1
     };
 
     /// Linux 6.18.15.
     pub const V6_18: WalkRules = WalkRules {
-        stack_refusal: StackRefusal::ByDirection,
+        stack_refusal: StackRefusal::WithOffset,
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
         liveness: LivenessModel::Static,
+        helper_access: HelperAccess::Known,
+        scalar_ids: ScalarIds::Compared,
+        bug_report: BugReport::Line,
         constant_key: ConstantKey::Finds,
         pending_errno: 7,
         ..WalkRules::V6_12
@@ -399,6 +492,11 @@ impl WalkRules {
         leaves_callback: LeavesCallback::Refused,
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
+        scalar_ids: ScalarIds::ComparedIfOld,
+        singular_ids: SingularIds::Dropped,
+        loop_slots: LoopSlots::Needed,
+        slot_scalars: SlotScalars::Halves,
+        widening: Widening::Value,
         ..WalkRules::V6_18
     };
 }

@@ -15,7 +15,7 @@ use crate::kernel::{HelperImms, MapType, ProgType, Rules};
 use crate::program::{Program, SubprogIdx};
 use crate::repro::blank_numbers;
 use crate::rewrite::{self, Comparison, LateError, Rewritten};
-use crate::verifier::{Errno, Facts, SiteState};
+use crate::verifier::{Errno, Facts, Rejection, SiteState};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -158,7 +158,7 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
             vec![
                 (Aspect::Verdict, Match::Same),
                 (Aspect::Errno, errno),
-                (Aspect::Message, compare_message(&rejection.text, answer)),
+                (Aspect::Message, compare_message(rejection, answer)),
                 (Aspect::Count, count),
             ]
         }
@@ -170,7 +170,7 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
         }
         (Status::Rejected(rejection), true) => {
             let signature =
-                format!("verdict: ours {} [{}], kernel accept", rejection.errno.0, blank_numbers(&rejection.text));
+                format!("verdict: ours {} [{}], kernel accept", rejection.errno.0, blank_numbers(rejection.reason()));
             let evidence = format!("we refuse: {}", rejection.text);
             vec![(Aspect::Verdict, Match::Different { signature, evidence })]
         }
@@ -187,7 +187,11 @@ pub fn reason(answer: &Answer) -> &str {
 }
 
 /// The reason of a refusal stands in the log, or, where a kernel contradicts itself, among its own messages.
-fn compare_message(ours: &str, answer: &Answer) -> Match {
+fn compare_message(rejection: &Rejection, answer: &Answer) -> Match {
+    if answer.message.trim_end() == rejection.text {
+        return Match::Same;
+    }
+    let ours = rejection.reason();
     if reason(answer).trim_end() == ours {
         return Match::Same;
     }

@@ -12,7 +12,7 @@ use super::state::{Byte, Cell, Kind, Marks, Place, Reg, Slot, State};
 use super::structure::Marks as Points;
 use super::walker::{Check, Checkpoint, Stop, Walker};
 use crate::isa::{InsnIdx, Op};
-use crate::kernel::{Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, ScalarLinks};
+use crate::kernel::{Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, SingularIds};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
@@ -333,7 +333,7 @@ impl Walker<'_> {
         self.visits.prev_jumps = self.jumps_processed;
         self.visits.prev_insns = self.insns_processed;
         self.cur.for_each_reg(|r| r.kind == Kind::Scalar && r.precise, |r| r.precise = false);
-        if self.rules.walk.scalar_links != ScalarLinks::Copies {
+        if self.rules.walk.singular_ids == SingularIds::Dropped {
             self.clear_singular_ids();
         }
         let n = self.checkpoints.len() as u32;
@@ -378,7 +378,7 @@ impl Walker<'_> {
 
     /// An id that only one scalar has says nothing.
     ///
-    /// Kernel: `bpf_clear_singular_ids` (6.13 … 7.3).
+    /// Kernel: `bpf_clear_singular_ids` (7.0 … 7.3).
     fn clear_singular_ids(&mut self) {
         let mut seen: SmallVec<[(u32, u32); 16]> = SmallVec::new();
         for reg in self.cur.frames().iter().flat_map(|f| f.cells().map(|(_, r)| r)) {

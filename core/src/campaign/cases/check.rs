@@ -110,7 +110,7 @@ impl<'a> Checker<'a> {
         let (expected, holds) = match (said.map(|e| &e.what), &self.report.status) {
             (None | Some(Expect::Accept), status) => ("accept".to_owned(), matches!(status, Status::Accepted { .. })),
             (Some(Expect::Reject { text, errno }), status) => {
-                let holds = matches!(status, Status::Rejected(r) if text.as_ref().is_none_or(|t| r.text.contains(t))
+                let holds = matches!(status, Status::Rejected(r) if text.as_ref().is_none_or(|t| r.text.contains(t) || r.reason().contains(t))
                     && errno.is_none_or(|n| r.errno.0 == n)
                     && (at.is_none() || r.at == at));
                 (reject_text(*errno, text.as_deref(), at), holds)

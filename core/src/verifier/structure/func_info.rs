@@ -1,13 +1,13 @@
 //! `func_info`: which BTF function each subprogram is.
 //!
-//! A program either brings a BTF blob ([`Program::btf`]), which is checked as a kernel does, or gets one that says what
-//! [`Program::funcs`] says. Left out: what the types of a blob say of arguments and results; [`Program::funcs`] has the number of
-//! arguments, and each counts as a scalar of 64 bits.
+//! A program either brings a BTF blob ([`Program::btf`]), which is checked as a kernel does and whose prototypes count, or gets one
+//! that says what [`Program::funcs`] says: so many numbers, and an integer as result.
 
+use super::signature::{Reading, Signature, SignatureFault};
 use super::{Refusal, Subprog};
 use crate::btf::{Body, Btf, Linkage, TypeId, validate};
 use crate::isa::InsnIdx;
-use crate::kernel::BtfRules;
+use crate::kernel::{ArgTags, ProgType, Rules};
 use crate::program::{Func, Program};
 use crate::verifier::Errno;
 
@@ -16,9 +16,26 @@ pub(super) struct Types {
     btf: Btf,
     /// The type that each line of `func_info` names.
     ids: Vec<TypeId>,
+    prog_type: ProgType,
+    tags: ArgTags,
 }
 
 impl Types {
+    /// Whether a line's function returns an integer of at most 64 bits, or an enumeration.
+    fn returns_integer(&self, line: usize) -> bool {
+        let ret = self.ids.get(line).and_then(|id| self.btf.function(*id)).and_then(|f| self.btf.skip_modifiers(f.ret));
+        match ret.and_then(|id| self.btf.get(id)).map(|t| &t.body) {
+            Some(Body::Int { size, .. }) => *size <= 8,
+            Some(Body::Enum { .. } | Body::Enum64 { .. }) => true,
+            _ => false,
+        }
+    }
+
+    fn signature(&self, line: usize, global: bool) -> Result<Signature, SignatureFault> {
+        let reading = Reading { btf: &self.btf, prog_type: self.prog_type, tags: self.tags, global };
+        reading.signature(self.ids.get(line).copied().unwrap_or_default())
+    }
+
     /// The linkage of a line's function; `None` when the type is no function.
     fn linkage(&self, line: usize) -> Option<Linkage> {
         match self.btf.get(*self.ids.get(line)?)?.body {
@@ -36,7 +53,7 @@ impl Types {
 /// # Errors
 /// A BTF blob with an exception callback is not modelled.
 #[doc(alias = "btf_func_check_meta")]
-pub(super) fn check_btf(program: &Program, rules: &BtfRules) -> Result<Option<Types>, Refusal> {
+pub(super) fn check_btf(program: &Program, rules: &Rules) -> Result<Option<Types>, Refusal> {
     const EXCEPTION_TAG: &[u8] = b"exception_callback:";
     let (Some(blob), Some(info)) = (&program.btf, program.type_info()) else {
         return built_types(program).map(|()| None);
@@ -44,10 +61,10 @@ pub(super) fn check_btf(program: &Program, rules: &BtfRules) -> Result<Option<Ty
     if blob.windows(EXCEPTION_TAG.len()).any(|w| w == EXCEPTION_TAG) {
         return Err(Refusal::unsupported(None, "exception callback"));
     }
-    let btf = validate(blob, rules)
+    let btf = validate(blob, &rules.btf)
         .map_err(|refused| Refusal::rejected(None, Errno(refused.errno), format!("(BTF: {})", refused.message)))?;
     let ids = info.func_info.iter().map(|line| TypeId(line.type_id)).collect();
-    Ok(Some(Types { btf, ids }))
+    Ok(Some(Types { btf, ids, prog_type: program.prog_type, tags: rules.structure.arg_tags }))
 }
 
 /// What can be wrong with types that are made of [`Program::funcs`].
@@ -153,14 +170,21 @@ fn check_start(subprog: &Subprog, func: &Func) -> Result<(), Refusal> {
 
 fn join(types: Option<&Types>, line: usize, subprog: &mut Subprog, func: &Func) -> Result<(), Refusal> {
     check_start(subprog, func)?;
-    // The function that is built for a program without a blob returns an integer.
-    let leaves = subprog.has_ld_abs || subprog.has_tail_call;
-    if types.is_some() && leaves && subprog.start != InsnIdx(0) {
-        return Err(Refusal::unsupported(Some(subprog.start), "return type of a subprogram that may end the program"));
+    if subprog.start != InsnIdx(0) && types.is_some_and(|types| !types.returns_integer(line)) {
+        for (leaves, what) in [(subprog.has_ld_abs, "LD_ABS"), (subprog.has_tail_call, "tail_call")] {
+            if leaves {
+                let text = format!("{what} is only allowed in functions that return 'int'.");
+                return Err(Refusal::invalid(subprog.start, text));
+            }
+        }
     }
     subprog.name = Some(func.name.clone());
     subprog.linkage = types.map_or(Some(func.linkage), |types| types.linkage(line));
-    subprog.args = Some(func.args);
+    let global = subprog.linkage == Some(Linkage::Global);
+    subprog.signature = Some(match types {
+        Some(types) => types.signature(line, global),
+        None => Signature::of_scalars(func.args, &func.name, global),
+    });
     Ok(())
 }
 

@@ -28,6 +28,7 @@ mod maps;
 #[cfg(test)]
 mod recorded;
 mod resolve;
+mod signature;
 mod subprogs;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use cfg::Marks;
 pub use const_fold::{ConstRegs, KnownReg};
 pub use fields::{Fault, check_fields, check_immediate};
 pub use flow::{Postorder, Successors};
+pub use signature::{ArgKind, Signature, SignatureFault};
 pub use subprogs::Subprog;
 
 use super::{Errno, Rejection, Unsupported, Verdict};
@@ -56,7 +58,7 @@ pub enum Refusal {
 
 impl Refusal {
     fn rejected(at: Option<InsnIdx>, errno: Errno, text: impl Into<String>) -> Refusal {
-        Refusal::Rejected(Rejection { at, errno, text: text.into(), insns_processed: 0 })
+        Refusal::Rejected(Rejection { at, errno, text: text.into(), insns_processed: 0, warning: None })
     }
 
     fn invalid(at: InsnIdx, text: impl Into<String>) -> Refusal {
@@ -111,9 +113,9 @@ pub struct Structure {
 /// The first refusal, in the order of the kernel whose rules are given.
 #[doc(alias = "bpf_check")]
 pub fn check(program: &Program, rules: &Rules) -> Result<Structure, Refusal> {
-    let (btf_rules, rules) = (&rules.btf, &rules.structure);
+    let (all, rules) = (rules, &rules.structure);
     maps::check(program, rules)?;
-    let types = func_info::check_btf(program, btf_rules)?;
+    let types = func_info::check_btf(program, all)?;
     let types = types.as_ref();
     load::check(program, rules)?;
 
