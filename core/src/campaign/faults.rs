@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_noticed() {
-        let options = Options::default();
+        let options = crate::campaign::case_options();
         let known = Known::built_in().expect("corpus/known/known.toml");
         for fault in FAULTS {
             let evaluation = fault.evaluate(7, 2_000, options, &known);
