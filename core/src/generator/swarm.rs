@@ -80,10 +80,10 @@ impl Swarm {
     /// The most functions, and the most steps of each.
     fn rooms(&self) -> (usize, usize) {
         match self.room {
-            0..64 => (1, 1),
-            64..112 => (2, 1),
-            112..176 => (2, 2),
-            176..224 => (3, 3),
+            0..88 => (1, 0),
+            88..152 => (1, 1),
+            152..200 => (2, 2),
+            200..232 => (3, 3),
             _ => (usize::MAX, usize::MAX),
         }
     }
