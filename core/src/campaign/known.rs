@@ -4,7 +4,7 @@
 //! listed for the rules, and, where the entry names a fact, when the finding goes away once that fact is set: a mistake of
 //! ours that only looks alike stays a finding.
 
-use crate::kernel::{KernelVersion, Rules};
+use crate::kernel::{KernelVersion, ProgType, Rules};
 use crate::oracle::{Examiner, Finding};
 use crate::program::Program;
 use serde::Deserialize;
@@ -22,6 +22,9 @@ pub struct KnownDivergence {
     pub signatures: Vec<String>,
     /// The kernels that have it.
     pub rules: Vec<String>,
+    /// The program types that have it; empty for all.
+    #[serde(default)]
+    pub prog_types: Vec<String>,
     /// `fact=value` that takes it away, where one does.
     #[serde(default)]
     pub fact: Option<String>,
@@ -84,6 +87,9 @@ impl Known {
         for known in &list.known {
             let mut altered = Vec::new();
             let wrong = |why: String| KnownError::Entry { name: known.name.clone(), why };
+            for prog_type in &known.prog_types {
+                prog_type.parse::<ProgType>().map_err(|e| wrong(e.to_string()))?;
+            }
             for version in &known.rules {
                 let version: KernelVersion = version.parse().map_err(|e| wrong(format!("{e}")))?;
                 if let Some(fact) = &known.fact {
@@ -114,6 +120,7 @@ impl Known {
         let explaining = both.into_iter().find(|(known, without)| {
             known.rules.iter().any(|v| v == rules.version.name())
                 && known.has(&finding.signature)
+                && (known.prog_types.is_empty() || known.prog_types.iter().any(|t| t == program.prog_type.name()))
                 && match without.iter().find(|w| w.version == rules.version) {
                     Some(without) => goes_away(finding, program, without, examiner),
                     None => known.fact.is_none(),

@@ -4,6 +4,7 @@
 //! `repro.c` and `story.md`; it appears whole. One campaign works in a folder at a time.
 
 use super::files::write_whole;
+use super::run::Summary;
 use super::stats::Stats;
 use crate::program::{Program, json, text};
 use crate::repro::{self, Claims};
@@ -104,25 +105,28 @@ impl Folder {
         }
     }
 
+    /// What the campaign of a folder has come to so far; nothing when none was kept there. A campaign may be at work in it.
+    ///
+    /// # Errors
+    ///
+    /// When its state cannot be read.
+    pub fn read_summary(path: &Path) -> Result<Option<Summary>, StoreError> {
+        let state = load(&path.join("state.json"))?;
+        Ok(state.map(|state| Summary {
+            stats: state.stats,
+            kept: state.kept,
+            seconds: state.seconds,
+            this_start: (state.next, state.seconds),
+        }))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     pub(super) fn load(&self) -> Result<Option<State>, StoreError> {
-        let path = self.path.join("state.json");
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::Io { path, error }),
-        };
-        let state: State =
-            serde_json::from_slice(&bytes).map_err(|e| StoreError::State { path: path.clone(), why: e.to_string() })?;
-        if state.schema != SCHEMA {
-            let why = format!("schema {} is not {SCHEMA}", state.schema);
-            return Err(StoreError::State { path, why });
-        }
-        Ok(Some(state))
+        load(&self.path.join("state.json"))
     }
 
     pub(super) fn save(&self, state: &State) -> Result<(), StoreError> {
@@ -171,4 +175,20 @@ impl State {
     pub fn new(seed: u64, rules: Vec<String>) -> State {
         State { schema: SCHEMA, seed, rules, next: 0, seconds: 0.0, stats: Stats::default(), kept: Vec::new() }
     }
+}
+
+fn load(path: &Path) -> Result<Option<State>, StoreError> {
+    let path = path.to_owned();
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::Io { path, error }),
+    };
+    let state: State =
+        serde_json::from_slice(&bytes).map_err(|e| StoreError::State { path: path.clone(), why: e.to_string() })?;
+    if state.schema != SCHEMA {
+        let why = format!("schema {} is not {SCHEMA}", state.schema);
+        return Err(StoreError::State { path, why });
+    }
+    Ok(Some(state))
 }

@@ -1,8 +1,9 @@
 //! `loopdiff convert`: a program in another format.
 
 use super::exit::{Exit, Failure};
-use super::items;
+use super::items::{self, Item};
 use super::output::{Output, note};
+use crate::campaign::Envelope;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Status, status};
 use crate::program::json::Form;
@@ -25,6 +26,9 @@ pub struct Args {
     /// A selftest claims the verdict under the rules of this kernel [default: it claims none].
     #[arg(long, value_name = "VERSION")]
     rules: Option<KernelVersion>,
+    /// The files are inputs of the fuzz targets.
+    #[arg(long)]
+    fuzzer_input: bool,
     /// The program of that name, where there are several.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -59,7 +63,7 @@ enum Style {
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut programs = Vec::new();
     let mut unsupported = 0;
-    for item in items::load(&args.paths)? {
+    for item in if args.fuzzer_input { fuzzer_inputs(&args.paths)? } else { items::load(&args.paths)? } {
         match item.loaded {
             Loaded::Program(program) if args.name.as_ref().is_none_or(|name| *name == program.name) => {
                 programs.push(program);
@@ -81,6 +85,19 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         None => output.bytes(&bytes)?,
     }
     Ok(Exit::Fine)
+}
+
+/// The cases that inputs of fuzz targets stand for.
+fn fuzzer_inputs(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
+    let read = |path: &PathBuf| {
+        let bytes = std::fs::read(path).map_err(|e| Failure::file(path, e))?;
+        let mut program = Envelope::from_bytes(&bytes).case().program;
+        if program.name.is_empty() {
+            program.name = "case".to_owned();
+        }
+        Ok(Item { path: path.clone(), loaded: Loaded::Program(program), rules: Vec::new() })
+    };
+    paths.iter().map(read).collect()
 }
 
 fn convert(programs: &[Program], args: &Args) -> Result<Vec<u8>, Failure> {

@@ -2,6 +2,7 @@
 
 use super::check::summary_json;
 use super::exit::{Exit, Failure};
+use super::kernel::{Guests, KernelCampaign};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone, note};
 use crate::campaign::{Campaign, CampaignError, Config, Folder, Known, Limit, StoreError, Summary};
@@ -22,6 +23,8 @@ pub struct Args {
     rules: RulesOption,
     #[command(flatten)]
     jobs: Jobs,
+    #[command(flatten)]
+    guests: Guests,
     /// Seed of all cases: the same seed and count give the same findings.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -60,6 +63,13 @@ const FUEL: u64 = 1 << 18;
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let versions = args.rules.versions(&[]);
     let time = args.seconds.or(args.count.is_none().then_some(60)).map(Duration::from_secs);
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    // A second handler cannot be set; then Ctrl-C ends the process, and the folder is whole all the same.
+    let _ = ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed));
+    if args.guests.is_any() {
+        return on_kernels(args, time, &stop, output);
+    }
     let known =
         if args.strict { Known::none() } else { Known::built_in().map_err(|e| Failure::Usage(e.to_string()))? };
     let config = Config {
@@ -73,10 +83,6 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     };
     let folder = args.out.as_deref().map(Folder::open).transpose().map_err(store)?;
     let campaign = Campaign::new(&config, folder.as_ref()).map_err(failure)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    // A second handler cannot be set; then Ctrl-C ends the process, and the folder is whole all the same.
-    let _ = ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed));
     let mut progress = Progress::new(config.limit);
     let summary = campaign.run(&stop, &mut |summary| progress.show(summary)).map_err(failure)?;
     progress.end();
@@ -90,7 +96,25 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(if summary.kept.is_empty() && vacuous.is_empty() { Exit::Fine } else { Exit::Found })
 }
 
-fn store(error: StoreError) -> Failure {
+/// A campaign whose cases go to real kernels.
+fn on_kernels(args: &Args, time: Option<Duration>, stop: &AtomicBool, output: &mut Output) -> Result<Exit, Failure> {
+    /// A guest is asked about each candidate, which takes a hundred times as long as asking the model.
+    const ATTEMPTS_MAX: u32 = 400;
+    KernelCampaign {
+        guests: &args.guests,
+        jobs: args.jobs,
+        seed: args.seed,
+        count: args.count,
+        time,
+        out: args.out.as_deref(),
+        reduce_attempts: args.reduce_attempts.min(ATTEMPTS_MAX),
+        json: args.json,
+    }
+    .run(stop, output)
+}
+
+/// A folder that cannot be used.
+pub fn store(error: StoreError) -> Failure {
     match error {
         StoreError::Io { path, error } => Failure::file(&path, error),
         other => Failure::Usage(other.to_string()),

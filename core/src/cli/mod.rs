@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod reduce;
 mod replay;
+mod report;
 mod run;
 mod verify;
 
@@ -49,6 +50,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// A corpus against what is expected of it, as CI does.
     Replay(replay::Args),
+    /// A campaign's folder as a page.
+    Report(report::Args),
     /// How many cases it takes to notice each planted fault.
     Faults(faults::Args),
     /// Write a program in another format.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::main(args, &mut output),
         Command::Faults(args) => faults::main(args, &mut output),
         Command::Replay(args) => replay::main(args, &mut output),
+        Command::Report(args) => report::main(args, &mut output),
         Command::Convert(args) => convert::main(args, &mut output),
         Command::Reduce(args) => reduce::main(args, &mut output),
         Command::Kernel(args) => kernel::main(args, &mut output),

@@ -187,7 +187,7 @@ impl<'a> Plan<'a> {
                         self.refer(from, to, times, false);
                     }
                 }
-                StepKind::Repeat | StepKind::MayGoto => times *= super::steps::times(step),
+                StepKind::Repeat | StepKind::MayGoto => times = times.saturating_mul(super::steps::times(step)),
                 _ => {}
             }
         }
@@ -210,8 +210,8 @@ impl<'a> Plan<'a> {
                 Count::Zero | Count::One | Count::PastLimit | Count::Negative => 1,
                 _ => cap,
             };
-            self.refer(from, to, times * iterations, true);
-            let frames = if wrapped { self.nodes[from].frames + 2 } else { 0 };
+            self.refer(from, to, times.saturating_mul(iterations), true);
+            let frames = if wrapped { self.nodes[from].frames.saturating_add(2) } else { 0 };
             let node = &mut self.nodes[to];
             node.referrers = node.referrers.saturating_add(1);
             node.frames = node.frames.max(frames);
@@ -225,7 +225,7 @@ impl<'a> Plan<'a> {
         node.reached = true;
         node.runs = node.runs.saturating_add(runs.saturating_mul(times)).min(1 << 16);
         node.frames = node.frames.max(frames.saturating_add(1));
-        node.nested = node.nested.max(nested + u8::from(loops));
+        node.nested = node.nested.max(nested.saturating_add(u8::from(loops)));
     }
 
     /// Gives every function the stack it wants, then takes back until all chains fit.

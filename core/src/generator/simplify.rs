@@ -133,7 +133,9 @@ impl Candidates {
             });
         }
         for n in (0..sites).rev() {
-            on(&|b| drop(b.sites.remove(n)));
+            on(&|b| {
+                b.sites.remove(n);
+            });
         }
         on(&|b| b.frame = Frame::Needed);
         for n in 0..steps {

@@ -528,7 +528,7 @@ impl Fun<'_, '_> {
         let kind = path.setup.count;
         match kind {
             _ if self.moves_on(path.callback) => match kind {
-                Count::Zero | Count::One | Count::Filled | Count::PastLimit => kind,
+                Count::Zero | Count::One => kind,
                 _ => Count::Small,
             },
             Count::Limit if !self.l.plan.nodes[path.callback].stops_soon() || self.cap < 4 => Count::Small,

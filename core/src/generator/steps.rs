@@ -272,7 +272,7 @@ impl Fun<'_, '_> {
     }
 
     fn swap(&mut self, step: &Step) {
-        let (a, b) = (self.live(step.a), self.live(step.a + 1));
+        let (a, b) = (self.live(step.a), self.live(step.a.wrapping_add(1)));
         self.l.code.mov(Reg::R0, a);
         self.l.code.mov(a, b);
         self.l.code.mov(b, Reg::R0);

@@ -144,7 +144,7 @@ impl Patience {
     /// So many seconds of processor time, and some times more by the clock.
     pub fn seconds(cpu: u32) -> Patience {
         /// The machine may be busy with other work.
-        const WALL_PER_CPU: f64 = 8.0;
+        const WALL_PER_CPU: f64 = 4.0;
         Patience { cpu_seconds: f64::from(cpu), wall_seconds: f64::from(cpu) * WALL_PER_CPU }
     }
 }

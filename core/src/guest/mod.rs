@@ -30,7 +30,7 @@ mod wire;
 pub use answer::{Answer, Phase, RunAnswer, UnknownVerdict, Verdict};
 pub use cache::Cache;
 pub use error::GuestError;
-pub use facts::Facts;
+pub use facts::{Facts, number_helpers};
 pub use fetch::fetch;
 pub use image::Image;
 pub use log::{Statistics, reason, statistics};

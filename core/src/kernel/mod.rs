@@ -36,8 +36,9 @@ pub use rules_structure::{
 pub use rules_walk::{
     Backtracking, BugReport, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKey, ForcedCheckpoints,
     GlobalSubprogs, HelperAccess, LeavesCallback, LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback,
-    NullArgument, NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks,
-    ScalarSpills, SingularIds, SlotScalars, StackRounding, StoreToCtx, TailCallPaths, WalkRules, Widening,
+    MovedRelease, NullArgument, NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds,
+    ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding, StoreToCtx, TailCallPaths,
+    WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

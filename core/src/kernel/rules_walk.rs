@@ -225,6 +225,28 @@ pub enum ConstantKey {
     Finds,
 }
 
+/// How a refused access of the stack reads in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StackRefusal {
+    /// That of a helper is an "indirect access", a variable offset stands alone (6.1).
+    Bare,
+    /// A variable offset is followed by the fixed one (6.12).
+    WithOffset,
+    /// That of a helper is a "read" or a "write", as any other (6.18).
+    ByDirection,
+}
+
+/// How a pointer that was moved is refused where a reference is released.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MovedRelease {
+    /// As any other that must not be moved, `EACCES` (6.1).
+    Dereference,
+    /// By a line of its own, `EINVAL` (6.12).
+    Release,
+}
+
 /// How long a path may be before a checkpoint is forced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -355,6 +377,10 @@ pub struct WalkRules {
     pub reference_scope: ReferenceScope,
     /// Array look-ups with a constant key.
     pub constant_key: ConstantKey,
+    /// Refused accesses of the stack.
+    pub stack_refusal: StackRefusal,
+    /// Refused releases.
+    pub moved_release: MovedRelease,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
     /// What is known of helpers' accesses.
@@ -408,6 +434,8 @@ impl WalkRules {
         store_to_ctx: StoreToCtx::RegisterOnly,
         reference_scope: ReferenceScope::PerFrame,
         constant_key: ConstantKey::MayMiss,
+        stack_refusal: StackRefusal::Bare,
+        moved_release: MovedRelease::Dereference,
         forced_checkpoints: ForcedCheckpoints::No,
         helper_access: HelperAccess::Unknown,
         scalar_ids: ScalarIds::Compared,
@@ -422,6 +450,8 @@ impl WalkRules {
 
     /// Linux 6.12.95.
     pub const V6_12: WalkRules = WalkRules {
+        stack_refusal: StackRefusal::WithOffset,
+        moved_release: MovedRelease::Release,
         callback_walk: CallbackWalk::UnknownCount,
         backtracking: Backtracking::AllFrames,
         scalar_links: ScalarLinks::CopiesAndSums,
@@ -440,6 +470,7 @@ impl WalkRules {
 
     /// Linux 6.18.15.
     pub const V6_18: WalkRules = WalkRules {
+        stack_refusal: StackRefusal::ByDirection,
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,

@@ -5,7 +5,7 @@
 
 use super::examine::RunPair;
 use super::finding::{Class, Finding};
-use crate::exec::{End, Event, Outcome, Place, TrapKind, first_difference, first_different_event};
+use crate::exec::{End, Event, Outcome, Place, RegionName, TrapKind, first_difference, first_different_event};
 
 /// The finding of a run that trapped.
 pub fn traps(pair: &RunPair) -> Option<Finding> {
@@ -60,7 +60,10 @@ fn trap_name(kind: &TrapKind) -> String {
         TrapKind::NullPointer(_) => "null pointer".to_owned(),
         TrapKind::WildPointer(_) => "wild pointer".to_owned(),
         TrapKind::DeadFrame(_) => "dead frame".to_owned(),
-        TrapKind::OutOfBounds { region, .. } => format!("out of bounds of {}", region.kind()),
+        TrapKind::OutOfBounds { region: RegionName::Frame, .. } => "out of bounds of the frame".to_owned(),
+        TrapKind::OutOfBounds { region, off, .. } => {
+            format!("{} {}", if *off < 0 { "before" } else { "past" }, region.kind())
+        }
         TrapKind::ReadOnly { region, .. } => format!("write to read-only {}", region.kind()),
         TrapKind::StackOverrun { .. } => "stack overrun".to_owned(),
         TrapKind::SpillTouched { .. } => "spill slot touched".to_owned(),

@@ -6,7 +6,8 @@
 //! (the rewritten program is one).
 //!
 //! [`parity`] compares the model with answers of real kernels, [`versions`] these with each other, [`twin`] makes the form of a
-//! program whose loops stay helper calls. Left out: asking kernels; the room `guest` does that. Invariant: the same program, rules and inputs give the same report.
+//! program whose loops stay helper calls. Left out: asking kernels; the room `guest` does that. Invariant: the same program,
+//! rules and inputs give the same report.
 
 mod examine;
 mod explain;

@@ -13,6 +13,7 @@ use crate::isa::{Insn, opcode};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::kernel::{HelperImms, MapType, ProgType, Rules};
 use crate::program::{Program, SubprogIdx};
+use crate::repro::blank_numbers;
 use crate::rewrite::{self, Comparison, LateError, Rewritten};
 use crate::verifier::{Errno, Facts, Rejection, SiteState};
 use std::collections::BTreeMap;
@@ -162,13 +163,14 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
             ]
         }
         (Status::Accepted { .. }, false) => {
-            let signature = format!("verdict: ours accept, kernel {} [{}]", answer.errno, message_kind(reason(answer)));
+            let signature =
+                format!("verdict: ours accept, kernel {} [{}]", answer.errno, blank_numbers(reason(answer)));
             let evidence = format!("the kernel refuses: {}", reason(answer));
             vec![(Aspect::Verdict, Match::Different { signature, evidence })]
         }
         (Status::Rejected(rejection), true) => {
             let signature =
-                format!("verdict: ours {} [{}], kernel accept", rejection.errno.0, message_kind(rejection.reason()));
+                format!("verdict: ours {} [{}], kernel accept", rejection.errno.0, blank_numbers(rejection.reason()));
             let evidence = format!("we refuse: {}", rejection.text);
             vec![(Aspect::Verdict, Match::Different { signature, evidence })]
         }
@@ -194,7 +196,7 @@ fn compare_message(rejection: &Rejection, answer: &Answer) -> Match {
         return Match::Same;
     }
     Match::Different {
-        signature: format!("message: ours [{}], kernel [{}]", message_kind(ours), message_kind(reason(answer))),
+        signature: format!("message: ours [{}], kernel [{}]", blank_numbers(ours), blank_numbers(reason(answer))),
         evidence: format!("ours \"{ours}\", kernel \"{}\"", reason(answer)),
     }
 }
@@ -357,24 +359,6 @@ pub fn sites_of(facts: &Facts) -> Vec<bool> {
     live.map(|l| matches!(l.state, SiteState::Fit(_))).collect()
 }
 
-/// A message without its numbers, so that messages of one kind count together.
-pub fn message_kind(text: &str) -> String {
-    let mut kind = String::new();
-    let mut in_number = false;
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            if !in_number {
-                kind.push('N');
-            }
-            in_number = true;
-        } else {
-            in_number = false;
-            kind.push(c);
-        }
-    }
-    kind.replace("-N", "N").replace("NxN", "N")
-}
-
 /// Counts over many programs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ParityTally {
@@ -422,12 +406,6 @@ mod tests {
         let guard = [Insn::new(0xb5, 1, 0, 2, 1 << 23), Insn::new(0xb4, 0, 0, 0, -7)];
         let dump = [guard[0], guard[1], helper, guard[0], helper, guard[0], guard[1]];
         assert_eq!(sites_in_dump(&dump), [true, false, false, true]);
-    }
-
-    #[test]
-    fn kinds_of_messages_have_no_numbers() {
-        assert_eq!(message_kind("R3 off=-16 size 0x10"), "RN off=N size N");
-        assert_eq!(message_kind("invalid"), "invalid");
     }
 
     #[test]

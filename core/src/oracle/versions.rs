@@ -4,11 +4,12 @@
 //! signature that names what every kernel did, so programs with one cause fall into one group.
 
 use super::Report;
-use super::parity::{self, message_kind, of_arrays, outcomes, sites_in_dump};
+use super::parity::{self, of_arrays, outcomes, sites_in_dump};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, RunAnswer, Verdict};
 use crate::isa::Insn;
 use crate::program::Program;
+use crate::repro::blank_numbers;
 
 /// A kernel's side.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ const BLOW_UP_MIN: u32 = 2_000;
 /// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.
 pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) -> Vec<String> {
     let mut found = Vec::new();
-    let reason = |side: &Side<'_>| format!("{} [{}]", side.answer.errno, message_kind(parity::reason(side.answer)));
+    let reason = |side: &Side<'_>| format!("{} [{}]", side.answer.errno, blank_numbers(parity::reason(side.answer)));
     let verdict = |side: &Side<'_>| match &side.answer.verdict {
         Verdict::Reject => reason(side),
         other => other.to_string(),
@@ -88,11 +89,11 @@ fn signature(what: &str, sides: &[Side<'_>], of: impl Fn(&Side<'_>) -> String) -
 fn splat(kmsg: &str) -> String {
     let marks = ["WARNING: ", "BUG: ", "UBSAN: "];
     let Some(line) = kmsg.lines().find(|line| marks.iter().any(|mark| line.starts_with(mark))) else {
-        return message_kind(kmsg.lines().next().unwrap_or("none"));
+        return blank_numbers(kmsg.lines().next().unwrap_or("none"));
     };
     let function = line.split_ascii_whitespace().find_map(|word| word.split_once("+0x").map(|(name, _)| name));
     let kind = line.split(':').next().unwrap_or_default();
-    function.map_or_else(|| message_kind(line), |name| format!("{kind} in {name}"))
+    function.map_or_else(|| blank_numbers(line), |name| format!("{kind} in {name}"))
 }
 
 /// A run's result without the bytes that come from addresses.
@@ -132,15 +133,20 @@ mod tests {
         let (a, b) = (answer(Verdict::Accept, "", 1), answer(Verdict::Reject, "R3 !read_ok", 0));
         let (c, mut d) = (answer(Verdict::Accept, "", 2), answer(Verdict::Accept, "", 1));
         let side = |name, answer| Side { name, answer, dump: &[] };
-        let found = |sides: &[Side<'_>]| differences(&program, &[], sides);
-        assert!(found(&[side("x", &a), side("y", &a)]).is_empty());
-        assert_eq!(found(&[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
-        assert_eq!(found(&[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
+        fn found_by(program: &Program, sides: &[Side<'_>]) -> Vec<String> {
+            differences(program, &[], sides)
+        }
+        assert!(found_by(&program, &[side("x", &a), side("y", &a)]).is_empty());
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
         d.insns_processed = 90_000;
-        assert_eq!(found(&[side("x", &a), side("y", &d)]), ["blow-up: y walks more than 10 times what x does"]);
-        d.insns_processed = 9_000;
+        assert_eq!(
+            found_by(&program, &[side("x", &a), side("y", &d)]),
+            ["blow-up: y walks more than 10 times what x does"]
+        );
+        let mut d = Answer { insns_processed: 9_000, ..d.clone() };
         d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
         let expected = "kernel message: x none; y WARNING in some_function";
-        assert_eq!(found(&[side("x", &a), side("y", &d)]), [expected]);
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &d)]), [expected]);
     }
 }

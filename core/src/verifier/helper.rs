@@ -18,8 +18,8 @@ use crate::kernel::helpers::{
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, NullArgument, ProgType,
-    ReferenceScope, TailCallPaths,
+    CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, MovedRelease, NullArgument,
+    ProgType, ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -144,6 +144,16 @@ impl Walker<'_> {
     fn check_arg_offset(&self, reg: RegNo, arg: Arg) -> Check {
         let state = self.reg(reg);
         let moved = state.off != 0 || state.kind.is_pointer() && state.value.as_const() != Some(0);
+        if arg == Arg::RingbufMem && self.rules.walk.moved_release == MovedRelease::Dereference {
+            let name = RegClass::RingbufMem.log_name(self.rules);
+            return match state.off {
+                off @ 1.. => {
+                    let text = format!("dereference of modified {name} ptr R{} off={off} disallowed", reg.n());
+                    Err(Stop::access(text))
+                }
+                _ => self.check_fixed_offset(reg.n(), state, false),
+            };
+        }
         if arg == Arg::RingbufMem && moved {
             let text =
                 format!("R{} must have zero offset when passed to release func or trusted arg to kfunc", reg.n());

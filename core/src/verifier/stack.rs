@@ -10,7 +10,7 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown};
+use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown, StackRefusal};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +55,7 @@ impl Walker<'_> {
         let Kind::Stack { frame } = pointer.kind else {
             return Err(Stop::bug("not a stack pointer"));
         };
-        let by_helper = by != By::Instruction && self.rules.walk.helper_access == HelperAccess::Unknown;
+        let by_helper = by != By::Instruction && self.rules.walk.stack_refusal != StackRefusal::ByDirection;
         let verb = match access {
             _ if by_helper => " indirect access to",
             Access::Read => " read from",
@@ -77,15 +77,13 @@ impl Walker<'_> {
             let text = if fixed.is_some() {
                 let shown = if self.rules.walk.stack_message_has_whole_offset() { min } else { base };
                 format!("invalid{verb} stack R{n} off={shown} size={size}")
-            } else if self.rules.walk.backtracking == Backtracking::AllFrames {
-                let bits = bits_text(pointer.value.bits(), self.rules);
-                let shown = if self.rules.walk.stack_message_has_whole_offset() { off } else { base };
-                format!("invalid variable-offset{verb} stack R{n} var_off={bits} off={shown} size={size}")
             } else {
-                format!(
-                    "invalid variable-offset{verb} stack R{n} var_off={} size={size}",
-                    bits_text(pointer.value.bits(), self.rules)
-                )
+                let bits = bits_text(pointer.value.bits(), self.rules);
+                let fixed = match self.rules.walk.stack_refusal {
+                    StackRefusal::Bare => String::new(),
+                    StackRefusal::WithOffset | StackRefusal::ByDirection => format!(" off={base}"),
+                };
+                format!("invalid variable-offset{verb} stack R{n} var_off={bits}{fixed} size={size}")
             };
             return Err(if below { Stop::access(text) } else { Stop::invalid(text) });
         }

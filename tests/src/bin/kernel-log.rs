@@ -1,4 +1,5 @@
-//! Compares our logs with those of a real kernel in a guest: `kernel-log VERSION PROGRAMS… [--show N]`.
+//! Compares our logs with those of a real kernel in a guest: `kernel-log RELEASE PROGRAMS… [--show N]`, where a release is a series
+//! (`6.1`) or a point release (`6.12.95`).
 //!
 //! Prints the share of lines that are the same, level 2, and the kinds of lines that differ. Addresses of maps are blanked, and
 //! lines of parts that we do not write (the traces of the static stack analysis, the report at an error) are counted apart.
@@ -33,10 +34,12 @@ fn main() -> ExitCode {
 }
 
 fn compare(version: &str, paths: &[PathBuf], show: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let version: KernelVersion = version.parse()?;
+    let release = version;
+    let series = release.split('.').take(2).collect::<Vec<_>>().join(".");
+    let version: KernelVersion = series.parse()?;
     let rules = Rules::of(version);
     let programs: Vec<Program> = facts::programs(paths)?;
-    let pool = Pool::start(&[Cache::of_user().find(version.name())?], Options::default())?;
+    let pool = Pool::start(&[Cache::of_user().find(release)?], Options::default())?;
     let ask = Ask { log: LogLevel::Full, log_bytes_max: 8 << 20, runs: Runs::None, ..Ask::default() };
     let answers = pool.answer(0, &programs, &ask)?;
     let (mut lines, mut same, mut whole, mut other) = (0, 0, 0, 0);
@@ -57,7 +60,7 @@ fn compare(version: &str, paths: &[PathBuf], show: usize) -> Result<(), Box<dyn 
             }
         }
     }
-    println!("kernel {version}: {} programs, {lines} lines, {:.2} % the same", programs.len(), percent(same, lines));
+    println!("kernel {release}: {} programs, {lines} lines, {:.2} % the same", programs.len(), percent(same, lines));
     println!(
         "logs without any difference: {:.2} %; lines of parts that we do not write: {other}",
         percent(whole, programs.len())

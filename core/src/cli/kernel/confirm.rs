@@ -3,6 +3,7 @@
 use super::guests::{self, Guests};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
+use crate::cli::json::hex;
 use crate::cli::output::{Output, Tone};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, Ask, Kernel, RunAnswer, Verdict};
@@ -24,6 +25,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// Bytes of a map that are shown.
+const SHOWN: usize = 16;
 
 /// What one form left behind on one input.
 struct Left<'a> {
@@ -186,8 +190,10 @@ impl Shown<'_> {
                     let word = output.paint(Tone::Bad, format!("different in {what}"));
                     output.line(format_args!("    input {n}: {word}: inlined {}, helper {}", show(&a), show(&b)))?;
                     if what == "maps" {
-                        output.line(format_args!("      inlined {:02x?}", a.run.maps.0))?;
-                        output.line(format_args!("      helper  {:02x?}", b.run.maps.0))?;
+                        let (a, b) = (&a.run.maps.0, &b.run.maps.0);
+                        let at = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(0) / SHOWN * SHOWN;
+                        let some = |bytes: &[u8]| hex(bytes.get(at..bytes.len().min(at + SHOWN)).unwrap_or_default());
+                        output.line(format_args!("      from byte {at}: inlined {}, helper {}", some(a), some(b)))?;
                     }
                 }
             }

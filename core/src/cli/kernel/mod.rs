@@ -1,5 +1,6 @@
 //! `loopdiff kernel`: real kernels in guests.
 
+mod campaign;
 mod confirm;
 mod fetch;
 pub(super) mod guests;
@@ -7,6 +8,9 @@ mod list;
 mod parity;
 mod record;
 mod run;
+
+pub(super) use campaign::KernelCampaign;
+pub(super) use guests::Guests;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;

@@ -1,6 +1,6 @@
 //! `loopdiff kernel parity`: the model against kernels, and kernels against each other.
 
-use super::guests::{self, Guests};
+use super::guests::Guests;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
 use crate::cli::options::Jobs;
@@ -34,83 +34,140 @@ pub struct Args {
     examples: usize,
 }
 
-/// A program with what every kernel says of it.
-struct Case {
-    program: Program,
-    answers: Vec<Answer>,
-}
-
-/// What is found out about a program.
-struct Compared {
-    /// By kernel; nothing for kernels that are not modelled.
-    parity: Vec<Option<Parity>>,
-    differences: Vec<String>,
-}
-
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let pool = args.guests.start()?;
-    let mut cases = Vec::new();
-    guests::each(&args.paths, &pool, &Ask::default(), |_, program, answers| {
-        cases.push(Case { program: program.clone(), answers: answers.to_vec() });
-        Ok(())
-    })?;
-    let mut tallies = vec![ParityTally::default(); pool.kernels().len()];
-    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let work = |case: &Case| compare(case, &pool);
-    items::in_order(&cases, args.jobs, work, |n, compared| {
-        let Some(case) = cases.get(n) else { return Ok(()) };
-        let name = &case.program.name;
-        for ((kernel, tally), parity) in pool.kernels().iter().zip(&mut tallies).zip(&compared.parity) {
-            let Some(parity) = parity else { continue };
-            tally.add(name, parity);
-            if args.json {
-                differences(kernel.image(), name, parity).try_for_each(|line| output.json(&line))?;
+    let items = items::load(&args.paths)?;
+    let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
+    let mut comparison = Comparison::new(&pool, args.jobs);
+    for chunk in programs.chunks(CHUNK) {
+        comparison.chunk(chunk, |name, compared| {
+            let kernels = pool.kernels().iter().zip(&compared.parity);
+            for (kernel, parity) in kernels.filter(|_| args.json) {
+                let lines = parity.iter().flat_map(|parity| differences(kernel.image(), name, parity));
+                lines.map(|line| output.json(&line)).collect::<Result<(), Failure>>()?;
             }
-        }
-        for signature in compared.differences {
-            if args.json {
+            for signature in compared.differences.iter().filter(|_| args.json) {
                 output.json(&json!({ "between": { "name": name, "signature": signature } }))?;
             }
-            groups.entry(signature).or_default().push(name.clone());
-        }
-        Ok(())
-    })?;
-    if args.json {
-        return summaries(&pool, &tallies, &groups, output).map(|()| Exit::Fine);
+            Ok(())
+        })?;
     }
-    table(&pool, &tallies, output)?;
-    for (kernel, tally) in pool.kernels().iter().zip(&tallies) {
-        let heading = format!("{}: the model and the kernel differ", kernel.image().label());
-        list(&heading, &tally.signatures, args.examples, output)?;
-        for (why, count) in &tally.not_compared {
-            let line = output.paint(Tone::Faint, format!("{count:>6}  not compared, {why}"));
-            output.line(line)?;
-        }
-    }
-    if pool.kernels().len() > 1 {
-        list("kernels differ from each other", &groups, args.examples, output)?;
-    }
-    Ok(Exit::Fine)
+    comparison.report(args.json, args.examples, output).map(|()| Exit::Fine)
 }
 
-fn compare(case: &Case, pool: &Pool) -> Compared {
+/// Programs that are answered before the first of them is compared.
+pub const CHUNK: usize = 512;
+
+/// What is found out about a program.
+pub struct Compared {
+    /// By kernel; nothing for kernels that are not modelled.
+    pub parity: Vec<Option<Parity>>,
+    /// In what kernels differ from each other, by signature.
+    pub differences: Vec<String>,
+}
+
+impl Compared {
+    /// All signatures, each with the kernel or kernels that it is about.
+    pub fn signatures(&self, pool: &Pool) -> Vec<String> {
+        let mut all = self.differences.clone();
+        for (kernel, parity) in pool.kernels().iter().zip(&self.parity) {
+            let different = parity.iter().flatten().filter_map(|(_, result)| match result {
+                Match::Different { signature, .. } => Some(format!("{}: {signature}", kernel.image().label())),
+                Match::Same | Match::NotCompared(_) => None,
+            });
+            all.extend(different);
+        }
+        all.dedup();
+        all
+    }
+}
+
+/// Programs compared with kernels, and what that comes to.
+pub struct Comparison<'a> {
+    pool: &'a Pool,
+    jobs: Jobs,
+    tallies: Vec<ParityTally>,
+    groups: BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Nothing compared yet.
+    pub fn new(pool: &'a Pool, jobs: Jobs) -> Comparison<'a> {
+        let tallies = vec![ParityTally::default(); pool.kernels().len()];
+        Comparison { pool, jobs, tallies, groups: BTreeMap::new() }
+    }
+
+    /// Asks the kernels about programs and compares; hands on what was found out about each, in order.
+    pub fn chunk(
+        &mut self,
+        programs: &[Program],
+        mut take: impl FnMut(&str, &Compared) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut by_kernel: Vec<_> =
+            self.pool.answer_all(programs, &Ask::default())?.into_iter().map(Vec::into_iter).collect();
+        let cases: Vec<(&Program, Vec<Answer>)> = programs
+            .iter()
+            .map(|program| (program, by_kernel.iter_mut().filter_map(Iterator::next).collect()))
+            .collect();
+        let work = |(program, answers): &(&Program, Vec<Answer>)| compare(program, answers, self.pool);
+        let (tallies, groups) = (&mut self.tallies, &mut self.groups);
+        items::in_order(&cases, self.jobs, work, |n, compared| {
+            let Some((program, _)) = cases.get(n) else { return Ok(()) };
+            for (tally, parity) in tallies.iter_mut().zip(&compared.parity) {
+                parity.iter().for_each(|parity| tally.add(&program.name, parity));
+            }
+            for signature in &compared.differences {
+                groups.entry(signature.clone()).or_default().push(program.name.clone());
+            }
+            take(&program.name, &compared)
+        })
+    }
+
+    /// Programs that were compared.
+    pub fn programs(&self) -> u64 {
+        self.tallies.iter().map(|t| t.programs).max().unwrap_or(0)
+    }
+
+    /// The tables, or the summaries as JSON.
+    pub fn report(&self, as_json: bool, examples: usize, output: &mut Output) -> Result<(), Failure> {
+        let (pool, tallies, groups) = (self.pool, &self.tallies, &self.groups);
+        if as_json {
+            return summaries(pool, tallies, groups, output);
+        }
+        table(pool, tallies, output)?;
+        for (kernel, tally) in pool.kernels().iter().zip(tallies) {
+            let heading = format!("{}: the model and the kernel differ", kernel.image().label());
+            list(&heading, &tally.signatures, examples, output)?;
+            for (why, count) in &tally.not_compared {
+                output.line(output.paint(Tone::Faint, format!("{count:>6}  not compared, {why}")))?;
+            }
+        }
+        if pool.kernels().len() > 1 {
+            list("kernels differ from each other", groups, examples, output)?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares the model with what kernels say of a program, and these with each other.
+pub fn compare(program: &Program, answers: &[Answer], pool: &Pool) -> Compared {
     let numbered =
         |(kernel, answer): (&crate::guest::Kernel, &Answer)| kernel.facts().with_helper_numbers(&answer.xlated);
-    let dumps: Vec<Vec<Insn>> = pool.kernels().iter().zip(&case.answers).map(numbered).collect();
+    let dumps: Vec<Vec<Insn>> = pool.kernels().iter().zip(answers).map(numbered).collect();
     let mut reports = BTreeMap::new();
     for version in pool.kernels().iter().filter_map(|kernel| kernel.image().version) {
-        reports.entry(version).or_insert_with(|| parity::examine(&case.program, &Rules::of(version)));
+        reports.entry(version).or_insert_with(|| parity::examine(program, &Rules::of(version)));
     }
-    let by_kernel = pool.kernels().iter().zip(&case.answers).zip(&dumps);
+    let by_kernel = pool.kernels().iter().zip(answers).zip(&dumps);
     let against_model = by_kernel.clone().map(|((kernel, answer), dump)| {
         let version = kernel.image().version?;
-        Some(parity::compare(&case.program, reports.get(&version)?, answer, dump, &Rules::of(version)))
+        Some(parity::compare(program, reports.get(&version)?, answer, dump, &Rules::of(version)))
     });
     let sides: Vec<Side<'_>> =
         by_kernel.map(|((kernel, answer), dump)| Side { name: kernel.image().label(), answer, dump }).collect();
     let newest = reports.get(&KernelVersion::NEWEST).or_else(|| reports.values().next_back());
     let reports = newest.map_or(&[][..], Vec::as_slice);
-    Compared { parity: against_model.collect(), differences: versions::differences(&case.program, reports, &sides) }
+    Compared { parity: against_model.collect(), differences: versions::differences(program, reports, &sides) }
 }
 
 fn differences<'a>(image: &'a Image, name: &'a str, parity: &'a Parity) -> impl Iterator<Item = Value> + 'a {
