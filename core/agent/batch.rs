@@ -284,9 +284,10 @@ impl Batches {
         self.log[end.saturating_sub(max)..end].to_vec()
     }
 
-    /// What the kernel said since the last time, without the marks of the records.
+    /// What the kernel said since the last time: warnings and worse, without the marks of the records.
     fn messages(&mut self) -> Vec<u8> {
         const TEXT_MAX: usize = 64 << 10;
+        const WARNING: u32 = 4;
         let mut text = Vec::new();
         let mut record = [0; 8192];
         loop {
@@ -296,7 +297,7 @@ impl Batches {
                     let record = &record[..len];
                     let start = record.iter().position(|b| *b == b';').map_or(0, |at| at + 1);
                     let line = record[start..].split(|b| *b == b'\n').next().unwrap_or_default();
-                    if text.len() < TEXT_MAX {
+                    if level(record) <= WARNING && text.len() < TEXT_MAX {
                         text.extend(line);
                         text.push(b'\n');
                     }
@@ -308,6 +309,12 @@ impl Batches {
         }
         text
     }
+}
+
+/// The level of a record of `/dev/kmsg`: the low three bits of the number that it starts with.
+fn level(record: &[u8]) -> u32 {
+    let digits = record.iter().take_while(|b| b.is_ascii_digit());
+    digits.fold(0, |n: u32, b| n.wrapping_mul(10).wrapping_add(u32::from(b - b'0'))) & 7
 }
 
 fn create_map(map: &AskedMap<'_>) -> Result<OwnedFd, i32> {
@@ -345,7 +352,8 @@ fn run_once(prog: &OwnedFd, asked: &AskedRun<'_>, shapes: &[AskedMap<'_>], maps:
     for (map, fd) in shapes.iter().zip(maps).filter(|(map, _)| map.shape.kind == MAP_TYPE_ARRAY) {
         let mut value = vec![0; map.shape.value as usize];
         for n in 0..map.shape.entries {
-            if dump.len() + value.len() > p::MAP_DUMP_MAX || bpf::map_lookup(fd, &n.to_le_bytes(), &mut value).is_err() {
+            if dump.len() + value.len() > p::MAP_DUMP_MAX || bpf::map_lookup(fd, &n.to_le_bytes(), &mut value).is_err()
+            {
                 break;
             }
             dump.extend(&value);

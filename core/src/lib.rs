@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod cli;
 pub mod domain;
 pub mod exec;
+pub mod generator;
 pub mod guest;
 pub mod isa;
 pub mod kernel;

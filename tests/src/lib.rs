@@ -1,6 +1,7 @@
 //! Shared parts of the data-driven runners.
 
-pub mod cases;
+pub use loopdiff::campaign::cases;
+
 pub mod facts;
 pub mod labels;
 pub mod log_lines;

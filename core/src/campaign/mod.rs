@@ -1,5 +1,44 @@
 //! Campaigns: many cases, what they came to, and a folder that keeps what was found.
+//!
+//! A case is made from the campaign's seed and its own number, so that the same seed and count give the same cases, whatever the
+//! number of workers. Workers take blocks of cases; the campaign adds the blocks up in order. What is new is kept at once, then
+//! made smaller. Everything that is written is written whole or not at all, so that a campaign that is killed goes on from its
+//! folder.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `case` | a case by number, and the envelope that stored cases come in |
+//! | `work` | a block of cases through the oracles |
+//! | `stats` | counts, by rule set and by feature |
+//! | `known` | divergences that are known, and whether a finding is one |
+//! | `store` | the folder |
+//! | `campaign` | the whole: workers, order, limits |
+//! | `cases` | `.bpf` files with what is expected of them |
+//! | `replay` | stored programs against what is expected of them |
+//! | `targets` | the fuzz targets as functions |
+//!
+//! Kernel: none; this is the harness.
 
+mod case;
+pub mod cases;
+mod faults;
 mod files;
+mod known;
+mod replay;
+mod run;
+mod stats;
+mod store;
+mod story;
+pub mod targets;
+mod work;
 
+pub use case::{Case, Envelope, make};
+pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
+pub use known::{Known, KnownDivergence, KnownError};
+pub use replay::{Replay, Stored, replay_item};
+pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};
+pub use stats::{RuleStats, Stats};
+pub use store::{Folder, Kept, StoreError};
+pub use story::of as story_of;
+pub use work::{Found, examine_caught};

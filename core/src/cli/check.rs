@@ -41,7 +41,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let every = args.verbose || !args.quiet && tasks.len() <= SHOWN_MAX;
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
-        task.item.program().map(|p| Examiner::new(Options { limits }).examine(p, &rules))
+        task.item.program().map(|p| Examiner::new(Options { limits, ..Options::default() }).examine(p, &rules))
     };
     let mut tally = Tally::default();
     items::in_order(&tasks, args.common.jobs, work, |n, report| {
@@ -64,7 +64,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     })?;
     let seconds = start.elapsed().as_secs_f64();
     if args.common.json {
-        output.json(&json!({ "summary": summary(&tally, seconds, args.seed.seed) }))?;
+        output.json(&json!({ "summary": summary_json(&tally, seconds, args.seed.seed) }))?;
     } else {
         describe_tally(&tally, output)?;
     }
@@ -94,7 +94,7 @@ fn findings_json(task: &Task<'_>, report: &Report, output: &mut Output) -> Resul
 }
 
 /// The object of a summary line.
-pub fn summary(tally: &Tally, seconds: f64, seed: u64) -> serde_json::Value {
+pub fn summary_json(tally: &Tally, seconds: f64, seed: u64) -> serde_json::Value {
     let by_class: serde_json::Map<_, _> =
         tally.findings.iter().map(|(class, count)| (class.name().to_owned(), (*count).into())).collect();
     let vacuous: serde_json::Map<_, _> =

@@ -1,10 +1,14 @@
 //! `loopdiff convert`: a program in another format.
 
 use super::exit::{Exit, Failure};
-use super::items;
+use super::items::{self, Item};
 use super::output::{Output, note};
+use crate::campaign::Envelope;
+use crate::kernel::{KernelVersion, Rules};
+use crate::oracle::{Status, status};
 use crate::program::json::Form;
 use crate::program::{Loaded, Program, json, text};
+use crate::repro::{self, Claims, Load};
 use std::path::PathBuf;
 
 /// Arguments of `convert`.
@@ -16,6 +20,15 @@ pub struct Args {
     /// Format to write.
     #[arg(long, value_name = "FORMAT")]
     to: Target,
+    /// Style of a selftest.
+    #[arg(long, value_name = "STYLE", default_value = "asm")]
+    style: Style,
+    /// A selftest claims the verdict under the rules of this kernel [default: it claims none].
+    #[arg(long, value_name = "VERSION")]
+    rules: Option<KernelVersion>,
+    /// The files are inputs of the fuzz targets.
+    #[arg(long)]
+    fuzzer_input: bool,
     /// The program of that name, where there are several.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -34,12 +47,23 @@ enum Target {
     Bpf,
     /// The instructions' bytes, nothing else.
     Raw,
+    /// A test of the kernel's own verifier tests, in C.
+    Selftest,
+}
+
+/// The style of a kernel selftest.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Style {
+    /// Inline assembly, as in `progs/verifier_*.c`: a file that compiles alone too.
+    Asm,
+    /// Arrays of macros, as in `verifier/*.c`: entries of a table.
+    Array,
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut programs = Vec::new();
     let mut unsupported = 0;
-    for item in items::load(&args.paths)? {
+    for item in if args.fuzzer_input { fuzzer_inputs(&args.paths)? } else { items::load(&args.paths)? } {
         match item.loaded {
             Loaded::Program(program) if args.name.as_ref().is_none_or(|name| *name == program.name) => {
                 programs.push(program);
@@ -55,7 +79,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let name = args.name.as_deref().unwrap_or_default();
         return Err(Failure::Usage(format!("no program is called \"{name}\"")));
     }
-    let bytes = convert(&programs, args.to)?;
+    let bytes = convert(&programs, args)?;
     match &args.out {
         Some(path) => crate::campaign::write_whole(path, &bytes).map_err(|e| Failure::file(path, e))?,
         None => output.bytes(&bytes)?,
@@ -63,7 +87,20 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-fn convert(programs: &[Program], to: Target) -> Result<Vec<u8>, Failure> {
+/// The cases that inputs of fuzz targets stand for.
+fn fuzzer_inputs(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
+    let read = |path: &PathBuf| {
+        let bytes = std::fs::read(path).map_err(|e| Failure::file(path, e))?;
+        let mut program = Envelope::from_bytes(&bytes).case().program;
+        if program.name.is_empty() {
+            program.name = "case".to_owned();
+        }
+        Ok(Item { path: path.clone(), loaded: Loaded::Program(program), rules: Vec::new() })
+    };
+    paths.iter().map(read).collect()
+}
+
+fn convert(programs: &[Program], args: &Args) -> Result<Vec<u8>, Failure> {
     let one = || match programs {
         [one] => Ok(one),
         all => {
@@ -72,10 +109,28 @@ fn convert(programs: &[Program], to: Target) -> Result<Vec<u8>, Failure> {
             Err(Failure::Usage(hint))
         }
     };
-    Ok(match to {
+    Ok(match args.to {
         Target::Json => json::write(programs, Form::Document).into_bytes(),
         Target::Jsonl => json::write(programs, Form::Lines).into_bytes(),
         Target::Bpf => text::write(one()?).into_bytes(),
-        Target::Raw => one()?.insns.iter().flat_map(|i| i.to_bytes()).collect(),
+        Target::Raw => repro::raw(one()?),
+        Target::Selftest if args.style == Style::Array => {
+            programs.iter().flat_map(|p| repro::selftest_array(p, &claims(p, args.rules)).into_bytes()).collect()
+        }
+        Target::Selftest => {
+            let program = one()?;
+            repro::selftest_asm(program, &claims(program, args.rules)).into_bytes()
+        }
     })
+}
+
+/// What a selftest claims: the verdict under the rules of a kernel.
+fn claims(program: &Program, rules: Option<KernelVersion>) -> Claims {
+    let Some(version) = rules else { return Claims::default() };
+    let (load, comment) = match status(program, &Rules::of(version)) {
+        Status::Accepted { .. } => (Load::Success, format!("Linux {version} accepts it.")),
+        Status::Rejected(rejection) => (Load::Failure(rejection.text), format!("Linux {version} refuses it.")),
+        Status::Unsupported(what) => (Load::Unsaid, format!("No verdict of Linux {version} is known: {}.", what.what)),
+    };
+    Claims { comments: vec![comment], load, ..Claims::default() }
 }

@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use crate::guest::GuestError;
 use crate::program::InputError;
 use std::fmt;
 use std::io;
@@ -15,6 +16,8 @@ pub enum Exit {
     Found,
     /// Input or flags that cannot be read.
     Input,
+    /// QEMU, an image or a guest failed.
+    Guest,
     /// An invariant of our own is broken.
     Internal,
 }
@@ -25,6 +28,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Found => 1,
             Exit::Input => 2,
+            Exit::Guest => 3,
             Exit::Internal => 70,
         })
     }
@@ -39,6 +43,8 @@ pub enum Failure {
     Usage(String),
     /// A file that cannot be written or read.
     Io(String, io::Error),
+    /// QEMU, an image or a guest.
+    Guest(GuestError),
     /// The reader of our output is gone, which is no error.
     ClosedPipe,
 }
@@ -61,6 +67,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Input(_) | Failure::Usage(_) | Failure::Io(..) => Exit::Input,
+            Failure::Guest(_) => Exit::Guest,
             Failure::ClosedPipe => Exit::Fine,
         }
     }
@@ -72,12 +79,19 @@ impl From<InputError> for Failure {
     }
 }
 
+impl From<GuestError> for Failure {
+    fn from(error: GuestError) -> Failure {
+        Failure::Guest(error)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Input(error) => error.fmt(f),
             Failure::Usage(what) => f.write_str(what),
             Failure::Io(what, error) => write!(f, "{what}: {error}"),
+            Failure::Guest(error) => error.fmt(f),
             Failure::ClosedPipe => f.write_str("nobody reads the output"),
         }
     }

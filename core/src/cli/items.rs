@@ -27,6 +27,14 @@ impl Item {
             Loaded::Unsupported { .. } => None,
         }
     }
+
+    /// The program itself, if it is one.
+    pub fn into_program(self) -> Option<crate::program::Program> {
+        match self.loaded {
+            Loaded::Program(program) => Some(program),
+            Loaded::Unsupported { .. } => None,
+        }
+    }
 }
 
 /// An item under the rules of one kernel.

@@ -55,6 +55,9 @@ pub fn verdict(name: &str, version: KernelVersion, status: &Status, program: &Pr
                 line.insert("at".into(), at.0.into());
             }
             line.insert("message".into(), rejection.text.as_str().into());
+            if let Some(warning) = &rejection.warning {
+                line.insert("warning".into(), warning.as_str().into());
+            }
             line.insert("insns_processed".into(), rejection.insns_processed.into());
         }
         Status::Unsupported(unsupported) => {

@@ -123,7 +123,7 @@ impl<W: Word> Bounds<W> {
     }
 
     /// A signed range across zero has a piece at each end of the unsigned range; if the unsigned range meets one of them only,
-    /// both ranges are that piece. Kernel: `__reg64_deduce_bounds` (6.17 … 7.0).
+    /// both ranges are that piece. Kernel: `__reg64_deduce_bounds` (6.17 … 7.0), `__reg32_deduce_bounds` (7.0).
     #[inline]
     pub fn drop_unmet_piece(&mut self) {
         if self.umax < W::unsigned(self.smin) {

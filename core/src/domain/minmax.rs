@@ -28,9 +28,12 @@ impl MinMax {
             return;
         }
         self.deduce_32_from_64();
-        self.r32.share_sign();
+        let crosses = self.r32.share_sign();
+        if crosses && rule == BoundsSync::CrossWidthAndSigns {
+            self.r32.drop_unmet_piece();
+        }
         let crosses = self.r64.share_sign();
-        if crosses && rule == BoundsSync::CrossWidthAndSign {
+        if crosses && rule != BoundsSync::CrossWidth {
             self.r64.drop_unmet_piece();
         }
         self.deduce_64_from_32();
@@ -210,7 +213,7 @@ impl Number for MinMax {
         let rounds = match rules.bounds_sync {
             BoundsSync::SignOnly => 1,
             BoundsSync::CrossWidth => 2,
-            BoundsSync::CrossWidthAndSign => 3,
+            BoundsSync::CrossWidthAndSign | BoundsSync::CrossWidthAndSigns => 3,
         };
         for _ in 0..rounds {
             self.deduce(rules.bounds_sync);

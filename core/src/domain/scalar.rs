@@ -268,6 +268,17 @@ impl Scalar {
         }
     }
 
+    /// x + `distance`, with the ranges as the addition leaves them: they do not inform each other any further.
+    /// Kernel: the sum in `sync_linked_regs` (6.11 … 6.19). Min/max only.
+    #[must_use]
+    pub fn plus_unsynced(&self, distance: i64, rules: &DomainRules) -> Scalar {
+        let Repr::MinMax(n) = &self.0 else { return self.to_unknown() };
+        let (mut sum, distance) = (*n, MinMax::constant(distance as u64));
+        sum.add(&distance, rules);
+        sum.set_bits(n.bits().add(distance.bits()));
+        sum.into()
+    }
+
     /// 0 − x. Kernel: `BPF_NEG` in `check_alu_op` (6.1 … 7.3).
     #[must_use]
     pub fn neg(&self, width: Width, rules: &DomainRules) -> Scalar {

@@ -9,7 +9,7 @@ use crate::isa::{AluOp, Cond, Endian, Width};
 
 /// `a op b` in the given width. Of a 32-bit operation only the low halves of `a` and `b` count.
 #[inline(always)]
-pub(super) fn binary(width: Width, op: AluOp, a: u64, b: u64) -> u64 {
+pub fn binary(width: Width, op: AluOp, a: u64, b: u64) -> u64 {
     match width {
         Width::W64 => binary64(op, a, b),
         Width::W32 => u64::from(binary32(op, a as u32, b as u32)),
@@ -62,7 +62,7 @@ fn binary32(op: AluOp, a: u32, b: u32) -> u32 {
 
 /// Whether the comparison holds in the given width.
 #[inline(always)]
-pub(super) fn holds(width: Width, cond: Cond, a: u64, b: u64) -> bool {
+pub fn holds(width: Width, cond: Cond, a: u64, b: u64) -> bool {
     // A 32-bit value keeps its unsigned order when it is zero-extended, and its signed order when it is sign-extended.
     let (a, b, signed_a, signed_b) = match width {
         Width::W64 => (a, b, a as i64, b as i64),
@@ -88,7 +88,7 @@ pub(super) fn holds(width: Width, cond: Cond, a: u64, b: u64) -> bool {
 
 /// The low `bits` of `value` sign-extended to 64 bits; all of it when `bits` is no narrower size.
 #[inline(always)]
-pub(super) fn sign_extend(bits: u8, value: u64) -> u64 {
+pub fn sign_extend(bits: u8, value: u64) -> u64 {
     match bits {
         8 => i64::from(value as i8) as u64,
         16 => i64::from(value as i16) as u64,
@@ -99,7 +99,7 @@ pub(super) fn sign_extend(bits: u8, value: u64) -> u64 {
 
 /// A result cut to its width.
 #[inline(always)]
-pub(super) fn truncate(width: Width, value: u64) -> u64 {
+pub fn truncate(width: Width, value: u64) -> u64 {
     match width {
         Width::W64 => value,
         Width::W32 => u64::from(value as u32),
@@ -107,7 +107,7 @@ pub(super) fn truncate(width: Width, value: u64) -> u64 {
 }
 
 /// A byte-order conversion of the low `bits` (16, 32 or 64) on a little-endian machine.
-pub(super) fn byte_order(kind: Endian, bits: u8, value: u64) -> u64 {
+pub fn byte_order(kind: Endian, bits: u8, value: u64) -> u64 {
     match (kind, bits) {
         (Endian::ToLe, 16) => u64::from(value as u16),
         (Endian::ToLe, 32) => u64::from(value as u32),

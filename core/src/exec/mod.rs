@@ -14,7 +14,7 @@
 //!   same trace as long as they do the same. R1 to R5 have no value after a loop, in both.
 //! - The verifier's code about the meaning of instructions is not used here.
 
-mod alu;
+pub mod alu;
 mod context;
 mod helpers;
 mod image;

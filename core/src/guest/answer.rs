@@ -269,7 +269,7 @@ impl TryFrom<Record> for Answer {
 
 impl Answer {
     /// An answer without a load.
-    pub(super) fn without_load(program: &Program, verdict: Verdict) -> Answer {
+    pub(crate) fn without_load(program: &Program, verdict: Verdict) -> Answer {
         Answer {
             name: program.name.clone(),
             verdict,
@@ -291,7 +291,10 @@ impl Answer {
         let errno = if reply.btf_errno != 0 { reply.btf_errno } else { reply.load_errno };
         let verdict = if reply.map_errno != 0 {
             let map_type = program.maps.get(reply.map_index as usize).map(|m| m.map_type).unwrap_or_default();
-            Verdict::NotRun(format!("map {} ({map_type}) cannot be created: error {}", reply.map_index, reply.map_errno))
+            Verdict::NotRun(format!(
+                "map {} ({map_type}) cannot be created: error {}",
+                reply.map_index, reply.map_errno
+            ))
         } else if reply.no_room {
             Verdict::NotRun("the answer is too long".to_owned())
         } else if errno != 0 {

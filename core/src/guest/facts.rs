@@ -67,20 +67,25 @@ impl Facts {
     /// A dump with the helpers' numbers in helper calls; what is no helper's function stays as it is.
     pub fn with_helper_numbers(&self, dump: &[Insn]) -> Vec<Insn> {
         let imms = self.helper_imms();
-        let mut second = false;
-        let renumber = |insn: &Insn| {
-            if std::mem::replace(&mut second, false) {
-                return *insn;
-            }
-            second = insn.code == opcode::LD_IMM64;
-            if insn.code != opcode::CALL || insn.src() != 0 {
-                return *insn;
-            }
-            let found = imms.binary_search_by_key(&insn.imm, |(imm, _)| *imm).ok().and_then(|n| imms.get(n));
-            found.map_or(*insn, |(_, number)| Insn { imm: *number, ..*insn })
-        };
-        dump.iter().map(renumber).collect()
+        number_helpers(dump, |imm| {
+            let found = imms.binary_search_by_key(&imm, |(imm, _)| *imm).ok();
+            found.and_then(|n| imms.get(n)).map_or(imm, |(_, number)| *number)
+        })
     }
+}
+
+/// A dump with another number in each helper call.
+pub fn number_helpers(dump: &[Insn], number: impl Fn(i32) -> i32) -> Vec<Insn> {
+    let mut second = false;
+    let renumber = |insn: &Insn| {
+        if std::mem::replace(&mut second, false) {
+            return *insn;
+        }
+        second = insn.code == opcode::LD_IMM64;
+        let is_helper_call = insn.code == opcode::CALL && insn.src() == 0;
+        if is_helper_call { Insn { imm: number(insn.imm), ..*insn } } else { *insn }
+    };
+    dump.iter().map(renumber).collect()
 }
 
 #[cfg(test)]

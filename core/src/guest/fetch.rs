@@ -39,17 +39,21 @@ impl Package {
     }
 }
 
-/// Downloads the newest kernel that `wanted` means, a series or a point release. One that is there already stays.
+/// Downloads the newest kernel that each of `wanted` means, a series or a point release. One that is there already stays.
 ///
 /// # Errors
 ///
 /// What is missing: `apt`, a mirror, a package.
-pub fn fetch(cache: &Cache, wanted: &str) -> Result<Image, GuestError> {
+pub fn fetch(cache: &Cache, wanted: &[String]) -> Result<Vec<Image>, GuestError> {
     let apt = Apt::new(cache)?;
     let packages = apt.kernels()?;
+    wanted.iter().map(|wanted| fetch_one(cache, &apt, &packages, wanted)).collect()
+}
+
+fn fetch_one(cache: &Cache, apt: &Apt, packages: &[Package], wanted: &str) -> Result<Image, GuestError> {
     let mut candidates: Vec<&Package> = packages.iter().filter(|p| p.is_meant(wanted)).collect();
     candidates.sort_by_key(|p| (numbers(p.point()), numbers(&p.version), p.name.starts_with("linux-binary-")));
-    let mut why = format!("no package of kernel {wanted}; there are {}", series(&packages));
+    let mut why = format!("no package of kernel {wanted}; there are {}", series(packages));
     for package in candidates.iter().rev() {
         let Some(release) = package.release() else { continue };
         let folder = cache.kernels().join(release);
@@ -128,7 +132,9 @@ impl Apt {
     fn kernels(&self) -> Result<Vec<Package>, GuestError> {
         let update = self.run("apt-get", &["update", "-qq"], &self.folder);
         let names = self.run("apt-cache", &["pkgnames", "linux-"], &self.folder)?;
-        let named = |n: &&str| Package { name: (*n).to_owned(), version: String::new(), sha256: String::new() }.release().is_some();
+        let named = |n: &&str| {
+            Package { name: (*n).to_owned(), version: String::new(), sha256: String::new() }.release().is_some()
+        };
         let names: Vec<&str> = names.lines().filter(named).collect();
         if names.is_empty() {
             let why = update.err().map_or_else(String::new, |error| format!(": {error}"));
@@ -157,15 +163,18 @@ impl Apt {
         let about = format!("package {name}\nversion {version}\nsha256 {}\n", package.sha256);
         fs::write(folder.join("package"), about).map_err(GuestError::io(folder))?;
         let path = folder.join("vmlinuz");
-        super::snapshot::write_whole(&path, |file| {
-            std::io::copy(&mut fs::File::open(found)?, file).map(drop)
-        })
+        super::snapshot::write_whole(&path, |file| std::io::copy(&mut fs::File::open(found)?, file).map(drop))
     }
 
     /// Runs a tool; what it prints.
     fn run(&self, tool: &str, arguments: &[&str], folder: &Path) -> Result<String, GuestError> {
         let mut command = Command::new(tool);
-        command.args(arguments).current_dir(folder).env("APT_CONFIG", &self.config).env("LC_ALL", "C").stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .env("APT_CONFIG", &self.config)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null());
         let output = command.output().map_err(|error| {
             GuestError::Fetch(format!("{tool} cannot be started: {error}\n  hint: kernels are fetched with Debian's tools (apt, dpkg); elsewhere give --image PATH"))
         })?;
@@ -209,11 +218,15 @@ mod tests {
     fn packages_are_told_from_others_and_by_version() {
         let packages = parse_packages(SHOWN);
         let releases: Vec<_> = packages.iter().filter_map(Package::release).collect();
-        let expected = ["6.1.0-9-cloud-amd64", "6.1.0-56-cloud-amd64", "6.12.95+deb12-cloud-amd64", "7.3.4+deb13-cloud-amd64"];
+        let expected =
+            ["6.1.0-9-cloud-amd64", "6.1.0-56-cloud-amd64", "6.12.95+deb12-cloud-amd64", "7.3.4+deb13-cloud-amd64"];
         assert_eq!(releases, expected);
         assert_eq!((packages[1].point(), packages[1].sha256.as_str()), ("6.1.192", "bb"));
         let meant = |wanted: &str| packages.iter().filter(|p| p.is_meant(wanted)).count();
-        assert_eq!([meant("6.1"), meant("6.1.192"), meant("6.1.19"), meant("6.12"), meant("7.3.4"), meant("6")], [2, 1, 0, 1, 1, 4 - 1]);
+        assert_eq!(
+            [meant("6.1"), meant("6.1.192"), meant("6.1.19"), meant("6.12"), meant("7.3.4"), meant("6")],
+            [2, 1, 0, 1, 1, 4 - 1]
+        );
         assert_eq!(series(&packages), "6.1, 6.12, 7.3");
         assert_eq!(series(&[]), "none at all");
     }

@@ -32,8 +32,8 @@ impl Image {
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(GuestError::io(path))?;
         file.take(IMAGE_BYTES_MAX).read_to_end(&mut bytes).map_err(GuestError::io(path))?;
-        let banner = banner(&bytes)
-            .map_err(|why| GuestError::NotAnImage { path: path.to_owned(), why: why.to_owned() })?;
+        let banner =
+            banner(&bytes).map_err(|why| GuestError::NotAnImage { path: path.to_owned(), why: why.to_owned() })?;
         let release = banner.split_ascii_whitespace().next().unwrap_or_default().to_owned();
         let point = point_of(&banner, &release);
         Ok(Image { version: version_of(&release), release, point, path: path.to_owned() })

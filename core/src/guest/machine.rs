@@ -27,6 +27,16 @@ pub enum Accel {
     KvmIfThere,
 }
 
+/// What a guest's time is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Clock {
+    /// This machine's.
+    #[default]
+    Real,
+    /// A nanosecond an instruction: times are counts. Emulated guests only.
+    Instructions,
+}
+
 /// What guests are made of.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Machine {
@@ -34,6 +44,8 @@ pub struct Machine {
     pub qemu: String,
     /// How they are run.
     pub accel: Accel,
+    /// What their time is.
+    pub clock: Clock,
     /// Memory, without the shared memory.
     pub memory_mib: u32,
     /// Added to the kernel's command line; `mitigations=off` is left out when one of these begins with `mitigations=`.
@@ -47,6 +59,7 @@ impl Default for Machine {
         Machine {
             qemu: "qemu-system-x86_64".to_owned(),
             accel: Accel::Tcg,
+            clock: Clock::Real,
             memory_mib: 384,
             boot_args: Vec::new(),
             boot_seconds: 120,
@@ -57,9 +70,10 @@ impl Default for Machine {
 impl Machine {
     /// The kernel's command line.
     fn command_line(&self) -> String {
-        let mut line = "console=ttyS0 loglevel=5 nokaslr nosoftlockup nowatchdog rcupdate.rcu_cpu_stall_suppress=1 panic=-1 \
+        let mut line =
+            "console=ttyS0 loglevel=5 nokaslr nosoftlockup nowatchdog rcupdate.rcu_cpu_stall_suppress=1 panic=-1 \
                         oops=panic"
-            .to_owned();
+                .to_owned();
         if !self.boot_args.iter().any(|arg| arg.starts_with("mitigations=")) {
             line += " mitigations=off";
         }
@@ -72,7 +86,8 @@ impl Machine {
 
     /// QEMU's arguments, but for those that name a file of one process.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let kvm = self.accel == Accel::KvmIfThere && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+        let wants_kvm = self.accel == Accel::KvmIfThere && self.clock == Clock::Real;
+        let kvm = wants_kvm && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
         let memory = format!("{}M", self.memory_mib);
         let line = self.command_line();
         let accel = if kvm { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg", "-cpu", CPU] };
@@ -101,7 +116,8 @@ impl Machine {
             "-append",
             &line,
         ];
-        accel.iter().chain(&rest).map(|s| (*s).to_owned()).collect()
+        let clock = if self.clock == Clock::Instructions { &["-icount", "shift=0"][..] } else { &[] };
+        accel.iter().chain(clock).chain(&rest).map(|s| (*s).to_owned()).collect()
     }
 }
 
@@ -128,7 +144,7 @@ impl Patience {
     /// So many seconds of processor time, and some times more by the clock.
     pub fn seconds(cpu: u32) -> Patience {
         /// The machine may be busy with other work.
-        const WALL_PER_CPU: f64 = 8.0;
+        const WALL_PER_CPU: f64 = 4.0;
         Patience { cpu_seconds: f64::from(cpu), wall_seconds: f64::from(cpu) * WALL_PER_CPU }
     }
 }

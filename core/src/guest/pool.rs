@@ -5,7 +5,7 @@
 
 use super::machine::{End, Machine, Patience, Running};
 use super::snapshot::Snapshot;
-use super::wire::{self, Ask};
+use super::wire::{self, Ask, Runs};
 use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, protocol as p};
 use crate::program::Program;
 use std::path::PathBuf;
@@ -106,17 +106,17 @@ impl Pool {
     ///
     /// There is no QEMU, no agent, or a kernel that does not start, each time that it was tried.
     pub fn start(images: &[Image], options: Options) -> Result<Pool, GuestError> {
-        let mut kernels = Vec::new();
-        for image in images {
-            let make = || Snapshot::of(image, &options.machine, &options.snapshots);
-            let snapshot = make().or_else(|error| if is_lasting(&error) { Err(error) } else { make() })?;
-            kernels.push(Kernel {
-                image: image.clone(),
-                snapshot,
-                idle: Mutex::default(),
-                tally: Mutex::default(),
-            });
-        }
+        let make = |image: &Image| Snapshot::of(image, &options.machine, &options.snapshots);
+        let start = |image: &Image| {
+            let (snapshot, first) = make(image).or_else(|e| if is_lasting(&e) { Err(e) } else { make(image) })?;
+            let tally = Tally { guests: 1, ..Tally::default() };
+            Ok(Kernel { image: image.clone(), snapshot, idle: Mutex::new(vec![first]), tally: Mutex::new(tally) })
+        };
+        let kernels: Result<Vec<Kernel>, GuestError> = std::thread::scope(|scope| {
+            let handles: Vec<_> = images.iter().map(|image| scope.spawn(move || start(image))).collect();
+            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(gone()))).collect()
+        });
+        let kernels = kernels?;
         Ok(Pool { kernels, options })
     }
 
@@ -162,8 +162,7 @@ impl Pool {
         std::thread::scope(|scope| {
             let start = |n| scope.spawn(move || self.answer(n, programs, ask));
             let handles: Vec<_> = (0..self.kernels.len()).map(start).collect();
-            let gone = || Err(GuestError::Monitor("a worker ended".to_owned()));
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| gone())).collect()
+            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(gone()))).collect()
         })
     }
 
@@ -210,11 +209,36 @@ impl Pool {
             }
             verdict = ended.unwrap_or(verdict);
         }
+        self.without_runs(kernel, program, ask, verdict)
+    }
+
+    /// The answer to a program that ends guests with `verdict`: when it does so in a run, what is known of its load as well.
+    fn without_runs(
+        &self,
+        kernel: &Kernel,
+        program: &Program,
+        ask: &Ask,
+        verdict: Verdict,
+    ) -> Result<Answer, GuestError> {
+        let in_run =
+            Verdict::Died { phase: Phase::Run } == verdict || Verdict::TimedOut { phase: Phase::Run } == verdict;
+        if in_run {
+            let load_only = Ask { runs: Runs::None, ..*ask };
+            let (mut answers, _) = self.attempt(kernel, std::slice::from_ref(program), &load_only)?;
+            if let Some(answer) = answers.pop() {
+                return Ok(Answer { verdict, ..answer });
+            }
+        }
         Ok(Answer::without_load(program, verdict))
     }
 
     /// Hands programs to a guest: the answers, and how the guest ended if it did. Without an end there is at least one answer.
-    fn attempt(&self, kernel: &Kernel, programs: &[Program], ask: &Ask) -> Result<(Vec<Answer>, Option<Verdict>), GuestError> {
+    fn attempt(
+        &self,
+        kernel: &Kernel,
+        programs: &[Program],
+        ask: &Ask,
+    ) -> Result<(Vec<Answer>, Option<Verdict>), GuestError> {
         let request: Vec<u8> = programs.iter().flat_map(|program| wire::encode(program, ask)).collect();
         if request.len() > p::REQUEST_MAX {
             let too_long = |p| Answer::without_load(p, Verdict::NotRun("the program is too long".to_owned()));
@@ -254,6 +278,10 @@ impl Pool {
             }
         }
     }
+}
+
+fn gone() -> GuestError {
+    GuestError::Monitor("a worker ended".to_owned())
 }
 
 /// Errors that another try does not help.

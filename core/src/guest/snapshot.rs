@@ -30,8 +30,8 @@ pub(super) struct Snapshot {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Snapshot {
-    /// The snapshot of a kernel, from the folder or made now.
-    pub fn of(image: &Image, machine: &Machine, folder: &Path) -> Result<Snapshot, GuestError> {
+    /// The snapshot of a kernel, from the folder or made now, and a first guest from it.
+    pub fn of(image: &Image, machine: &Machine, folder: &Path) -> Result<(Snapshot, Running), GuestError> {
         if AGENT.is_empty() {
             return Err(GuestError::NoAgent);
         }
@@ -53,13 +53,14 @@ impl Snapshot {
         {
             snapshot.facts = Facts::parse(&text);
             // One that QEMU does not take any more is made again.
-            if snapshot.restore().is_ok() {
-                return Ok(snapshot);
+            if let Ok(first) = snapshot.restore() {
+                return Ok((snapshot, first));
             }
         }
         snapshot.facts = snapshot.boot_and_save()?;
         write_whole(&facts_file, |file| file.write_all(snapshot.facts.text().as_bytes()))?;
-        Ok(snapshot)
+        let first = snapshot.restore()?;
+        Ok((snapshot, first))
     }
 
     /// A fresh guest, up and waiting.

@@ -70,11 +70,17 @@ impl Default for Ask {
     }
 }
 
-/// Whether a test run of the type takes a context alone, and no number of repetitions.
+/// Whether a test run of the type takes a context alone, and no number of repetitions. The others take a packet: what their
+/// context says follows from it.
 fn takes_context_alone(prog_type: ProgType) -> bool {
     matches!(
         prog_type,
-        ProgType::RawTracepoint | ProgType::RawTracepointWritable | ProgType::Syscall | ProgType::Tracing | ProgType::Lsm
+        ProgType::RawTracepoint
+            | ProgType::RawTracepointWritable
+            | ProgType::Syscall
+            | ProgType::Tracing
+            | ProgType::Lsm
+            | ProgType::SkLookup
     )
 }
 
@@ -107,10 +113,10 @@ pub fn encode(program: &Program, ask: &Ask) -> Vec<u8> {
     }
     let alone = takes_context_alone(program.prog_type);
     for input in inputs {
-        let data = if alone { &[][..] } else { &input.data };
-        let repeat = if alone { 0 } else { ask.repeat };
-        words(&mut out, &[input.ctx.len() as u32, data.len() as u32, repeat, 0]);
-        bytes(&mut out, &input.ctx);
+        let (ctx, data, repeat) =
+            if alone { (&input.ctx[..], &[][..], 0) } else { (&[][..], &input.data[..], ask.repeat) };
+        words(&mut out, &[ctx.len() as u32, data.len() as u32, repeat, 0]);
+        bytes(&mut out, ctx);
         bytes(&mut out, data);
     }
     let total = out.len() as u32;

@@ -1,7 +1,7 @@
 //! The rules of the numeric domain: which knowledge about a number each kernel keeps, learns and uses.
 //!
-//! Read by `domain` only. 6.1 and 7.3 are exact; 6.12 and 6.18 follow the same fields from knowledge of when each change
-//! was made, and were not compared line by line. Fields that say "min/max only" are not read by the circular model.
+//! Read by `domain` only. 6.1, 6.12 and 7.3 are exact, with what was backported to 6.12.95; 6.18 follows the same fields from
+//! knowledge of when each change was made. Fields that say "min/max only" are not read by the circular model.
 
 use super::rules::KernelVersion;
 use serde::{Deserialize, Serialize};
@@ -93,10 +93,12 @@ pub enum BitwiseSigned {
 pub enum BoundsSync {
     /// Signed and unsigned of the same width inform each other, once; the two widths do not (before 6.8).
     SignOnly,
-    /// The widths inform each other too, in two rounds (6.8 and later).
+    /// The widths inform each other too, in two rounds (6.8 to 6.16).
     CrossWidth,
-    /// In three rounds, and a signed range that crosses zero can be cut by the unsigned range (6.17 and later).
+    /// In three rounds, and a signed 64-bit range that crosses zero can be cut by the unsigned range (6.17 and later).
     CrossWidthAndSign,
+    /// The same for 32-bit ranges too (7.0, and 6.12.95 by backport).
+    CrossWidthAndSigns,
 }
 
 /// What a truncation to 1, 2 or 4 bytes does after it cut the 64-bit range. Min/max only.
@@ -117,7 +119,7 @@ pub enum BranchKnown {
     ConstRight,
     /// When the two ranges decide (6.8 and later).
     Ranges,
-    /// As before, and equality is excluded when known bits differ (6.18 and later).
+    /// As before, and equality is excluded when known bits differ (6.18 and later, and 6.12.95 by backport).
     RangesAndBits,
     /// As before, and a side is impossible when assuming it leaves no value (7.0 and later).
     Simulate,
@@ -223,9 +225,9 @@ impl DomainRules {
         let v6_12 = DomainRules {
             second_operand: SecondOperand::AllButShiftAndDivision,
             bitwise_signed: BitwiseSigned::FromUnsigned,
-            bounds_sync: BoundsSync::CrossWidth,
+            bounds_sync: BoundsSync::CrossWidthAndSigns,
             truncation: Truncation::Resync,
-            branch_known: BranchKnown::Ranges,
+            branch_known: BranchKnown::RangesAndBits,
             branch_refine: BranchRefine::RangeVsRange,
             invariants: Invariants::Checked,
             ..oldest

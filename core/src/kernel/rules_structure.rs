@@ -105,6 +105,18 @@ pub enum MapUse {
     LimitFirstAnyOffset,
 }
 
+/// The tags of arguments of global functions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArgTags {
+    /// They mean nothing (up to 6.7).
+    None,
+    /// `ctx`, `nonnull`, `nullable`, `trusted`, `arena` (6.8, 6.9).
+    WithArena,
+    /// Also `untrusted` (6.17), and a function may return nothing (7.1).
+    WithUntrusted,
+}
+
 /// Attach types that only a tracing program may name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -272,6 +284,8 @@ pub struct StructureRules {
     pub callback_call_marks: CallbackCallMarks,
     /// Whether constant branches are rewritten.
     pub const_fold: ConstFold,
+    /// How tags of arguments are read.
+    pub arg_tags: ArgTags,
 }
 
 /// `BPF_F_RB_OVERWRITE`.
@@ -345,6 +359,7 @@ impl StructureRules {
             back_edges: BackEdges::JumpsOnly,
             callback_call_marks: CallbackCallMarks::None,
             const_fold: ConstFold::Off,
+            arg_tags: ArgTags::None,
         }
     }
 
@@ -360,6 +375,7 @@ impl StructureRules {
             func_info: FuncInfoCheck::EarlyAndLate,
             back_edges: BackEdges::Any,
             callback_call_marks: CallbackCallMarks::Checkpoint,
+            arg_tags: ArgTags::WithArena,
             ..StructureRules::v6_1()
         }
     }
@@ -376,6 +392,7 @@ impl StructureRules {
             field_check: FieldCheck::BeforeWalk,
             kfunc_lookup: KfuncLookup::AfterResolve,
             const_fold: ConstFold::On,
+            arg_tags: ArgTags::WithUntrusted,
             ..StructureRules::v6_12(V7_3)
         }
     }

@@ -64,17 +64,6 @@ pub enum ScalarLinks {
     CopiesAndDifferences,
 }
 
-/// An id that only one scalar has, when a checkpoint is made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[doc(alias = "bpf_clear_singular_ids")]
-pub enum SingularIds {
-    /// It stays (up to 6.12).
-    Kept,
-    /// It is dropped (6.13).
-    Dropped,
-}
-
 /// What becomes of a pointer's id once it is known not to be NULL.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -236,6 +225,26 @@ pub enum ConstantKey {
     Finds,
 }
 
+/// How a refused access of the stack reads in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StackRefusal {
+    /// A variable offset stands alone (6.1).
+    Bare,
+    /// A variable offset is followed by the fixed one (6.12 and later).
+    WithOffset,
+}
+
+/// How a pointer that was moved is refused where a reference is released.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MovedRelease {
+    /// As any other that must not be moved, `EACCES` (6.1).
+    Dereference,
+    /// By a line of its own, `EINVAL` (6.12).
+    Release,
+}
+
 /// How long a path may be before a checkpoint is forced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -244,6 +253,76 @@ pub enum ForcedCheckpoints {
     No,
     /// At marked instructions, and after 40 entries of jump history (6.7, 6.12).
     Yes,
+}
+
+/// What is known of a helper's use of memory that it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HelperAccess {
+    /// Nothing: on the stack it counts as a write, whatever the prototype says (up to 6.12).
+    Unknown,
+    /// The prototype says whether it reads or writes (6.13).
+    Known,
+}
+
+/// When the id of a scalar matters to the comparison of two states.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScalarIds {
+    /// Always: a scalar without id counts as one with an id of its own, and both must be linked alike (up to 6.19).
+    Compared,
+    /// Only where the older state has one (7.0, and 6.12.95 by backport).
+    ComparedIfOld,
+}
+
+/// An id that only one scalar has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SingularIds {
+    /// It stays (up to 6.19).
+    Kept,
+    /// It is dropped when a state is remembered (7.0).
+    Dropped,
+}
+
+/// Which slots of a loop's states must be of the same type, byte by byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopSlots {
+    /// All of them (up to 6.19).
+    SameTypes,
+    /// Those that the older state needs (7.0).
+    Needed,
+}
+
+/// Which part of a slot is compared as a scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SlotScalars {
+    /// All eight bytes (up to 6.19).
+    Whole,
+    /// Also the lower four (7.0).
+    Halves,
+}
+
+/// When an imprecise scalar has changed from round to round.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Widening {
+    /// When its value or what it is linked with changed (up to 6.19).
+    ValueOrId,
+    /// When its value changed (7.0).
+    Value,
+}
+
+/// How a kernel reports that it contradicts itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BugReport {
+    /// By a warning in its own log; some also leave a line in the program's (up to 6.15).
+    Warning,
+    /// By a line "verifier bug: …" in the program's log (6.16).
+    Line,
 }
 
 /// Rules of the walk.
@@ -264,8 +343,6 @@ pub struct WalkRules {
     pub pointer_offset: PointerOffset,
     /// Which scalars are linked.
     pub scalar_links: ScalarLinks,
-    /// Ids that one scalar alone has.
-    pub singular_ids: SingularIds,
     /// Ids of pointers that passed a NULL check.
     pub checked_pointer_id: CheckedPointerId,
     /// How scalars are spilled.
@@ -298,8 +375,26 @@ pub struct WalkRules {
     pub reference_scope: ReferenceScope,
     /// Array look-ups with a constant key.
     pub constant_key: ConstantKey,
+    /// Refused accesses of the stack.
+    pub stack_refusal: StackRefusal,
+    /// Refused releases.
+    pub moved_release: MovedRelease,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
+    /// What is known of helpers' accesses.
+    pub helper_access: HelperAccess,
+    /// Ids in the comparison of states.
+    pub scalar_ids: ScalarIds,
+    /// Ids without a twin.
+    pub singular_ids: SingularIds,
+    /// Slots in the comparison of a loop's states.
+    pub loop_slots: LoopSlots,
+    /// Slots as scalars.
+    pub slot_scalars: SlotScalars,
+    /// What counts as a change in a loop.
+    pub widening: Widening,
+    /// How bugs are reported.
+    pub bug_report: BugReport,
     /// How a program with too many pending branches fails: `EFAULT` (14), since 6.17 `E2BIG` (7).
     pub pending_errno: i32,
     /// How many CPUs the machine may have, which bounds `get_smp_processor_id`: that of the measured guests.
@@ -338,13 +433,23 @@ impl WalkRules {
         store_to_ctx: StoreToCtx::RegisterOnly,
         reference_scope: ReferenceScope::PerFrame,
         constant_key: ConstantKey::MayMiss,
+        stack_refusal: StackRefusal::Bare,
+        moved_release: MovedRelease::Dereference,
         forced_checkpoints: ForcedCheckpoints::No,
+        helper_access: HelperAccess::Unknown,
+        scalar_ids: ScalarIds::Compared,
+        loop_slots: LoopSlots::SameTypes,
+        slot_scalars: SlotScalars::Whole,
+        widening: Widening::ValueOrId,
+        bug_report: BugReport::Warning,
         pending_errno: 14,
         cpus: 1,
     };
 
     /// Linux 6.12.95.
     pub const V6_12: WalkRules = WalkRules {
+        stack_refusal: StackRefusal::WithOffset,
+        moved_release: MovedRelease::Release,
         callback_walk: CallbackWalk::UnknownCount,
         backtracking: Backtracking::AllFrames,
         scalar_links: ScalarLinks::CopiesAndSums,
@@ -357,16 +462,20 @@ impl WalkRules {
         null_compare: NullCompare::AnyKnown,
         store_to_ctx: StoreToCtx::Any,
         forced_checkpoints: ForcedCheckpoints::Yes,
+        scalar_ids: ScalarIds::ComparedIfOld,
         ..WalkRules::V6_1
     };
 
     /// Linux 6.18.15.
     pub const V6_18: WalkRules = WalkRules {
+        stack_refusal: StackRefusal::WithOffset,
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
-        singular_ids: SingularIds::Dropped,
         liveness: LivenessModel::Static,
+        helper_access: HelperAccess::Known,
+        scalar_ids: ScalarIds::Compared,
+        bug_report: BugReport::Line,
         constant_key: ConstantKey::Finds,
         pending_errno: 7,
         ..WalkRules::V6_12
@@ -383,6 +492,11 @@ impl WalkRules {
         leaves_callback: LeavesCallback::Refused,
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
+        scalar_ids: ScalarIds::ComparedIfOld,
+        singular_ids: SingularIds::Dropped,
+        loop_slots: LoopSlots::Needed,
+        slot_scalars: SlotScalars::Halves,
+        widening: Widening::Value,
         ..WalkRules::V6_18
     };
 }

@@ -8,19 +8,21 @@ use crate::exec::{
 use crate::isa::{InsnIdx, Op, decode};
 use crate::kernel::Rules;
 use crate::program::{Input, Program, SubprogIdx, subprog_target};
-use crate::rewrite::{self, Rewritten};
+use crate::rewrite::{self, Plan, Rewritten};
 use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
 
 /// How a program is examined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Bounds of each run. Its detail is that of the first attempt; a difference is looked at again in full.
     pub limits: Limits,
+    /// A change of the plan between planning and emitting: a planted fault. `None` for the kernel's plan.
+    pub edit_plan: Option<fn(&mut Plan, &Facts)>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() } }
+        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() }, edit_plan: None }
     }
 }
 
@@ -76,10 +78,15 @@ impl Examiner {
         Examiner { machine: Machine::new(), options }
     }
 
+    /// How programs are examined.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// Verifies, rewrites and runs a program under the rules of a kernel.
     pub fn examine(&mut self, program: &Program, rules: &Rules) -> Report {
         let mut report = Report {
-            status: status(program, rules),
+            status: status_with(program, rules, self.options.edit_plan),
             runs: Vec::new(),
             findings: Vec::new(),
             compared: 0,
@@ -101,8 +108,19 @@ impl Examiner {
 
 /// Verifies and rewrites a program.
 pub fn status(program: &Program, rules: &Rules) -> Status {
+    status_with(program, rules, None)
+}
+
+fn status_with(program: &Program, rules: &Rules, edit_plan: Option<fn(&mut Plan, &Facts)>) -> Status {
+    let rewrite = |facts: &Facts| {
+        let mut plan = Plan::of(facts);
+        if let Some(edit) = edit_plan {
+            edit(&mut plan, facts);
+        }
+        rewrite::emit(program, facts, &plan, rules)
+    };
     match verifier::verify(program, rules) {
-        Verdict::Accepted(facts) => match rewrite::rewrite(program, &facts, rules) {
+        Verdict::Accepted(facts) => match rewrite(&facts) {
             Ok(rewritten) => Status::Accepted { facts: Box::new(facts), rewritten: Box::new(rewritten) },
             Err(rejection) => {
                 let insns_processed = facts.insns_processed;
@@ -193,6 +211,14 @@ fn reason_not_to_compare(pair: &RunPair) -> Option<Vacuous> {
         }
     }
     None
+}
+
+/// Both forms of an accepted program, ready to run: with helper calls, and rewritten.
+pub(crate) fn images(program: &Program, rules: &Rules) -> Option<(Image, Image)> {
+    let Status::Accepted { facts, rewritten } = status(program, rules) else { return None };
+    let rules = exec_rules(rules);
+    let original = original_image(program, &facts, &rules).ok()?;
+    Some((original, rewritten_image(program, &rewritten, &facts, &rules).ok()?))
 }
 
 /// What the executor needs to know of the kernel.

@@ -87,7 +87,7 @@ impl Answer {
             }
             Status::Rejected(rejection) => Answer {
                 verdict: "reject",
-                message: format!("{}: {}", rejection.errno.0, rejection.text),
+                message: format!("{}: {}", rejection.errno.0, rejection.reason()),
                 count: rejection.insns_processed,
                 ..none
             },

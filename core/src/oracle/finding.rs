@@ -1,9 +1,11 @@
 //! What an oracle says.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The property that does not hold.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Class {
     /// The two forms differ in what can be seen.
     Equivalence,

@@ -5,7 +5,7 @@
 
 use super::examine::RunPair;
 use super::finding::{Class, Finding};
-use crate::exec::{End, Event, Outcome, Place, TrapKind, first_difference, first_different_event};
+use crate::exec::{End, Event, Outcome, Place, RegionName, TrapKind, first_difference, first_different_event};
 
 /// The finding of a run that trapped.
 pub fn traps(pair: &RunPair) -> Option<Finding> {
@@ -60,7 +60,10 @@ fn trap_name(kind: &TrapKind) -> String {
         TrapKind::NullPointer(_) => "null pointer".to_owned(),
         TrapKind::WildPointer(_) => "wild pointer".to_owned(),
         TrapKind::DeadFrame(_) => "dead frame".to_owned(),
-        TrapKind::OutOfBounds { region, .. } => format!("out of bounds of {}", region.kind()),
+        TrapKind::OutOfBounds { region: RegionName::Frame, .. } => "out of bounds of the frame".to_owned(),
+        TrapKind::OutOfBounds { region, off, .. } => {
+            format!("{} {}", if *off < 0 { "before" } else { "past" }, region.kind())
+        }
         TrapKind::ReadOnly { region, .. } => format!("write to read-only {}", region.kind()),
         TrapKind::StackOverrun { .. } => "stack overrun".to_owned(),
         TrapKind::SpillTouched { .. } => "spill slot touched".to_owned(),
@@ -73,8 +76,11 @@ fn trap_name(kind: &TrapKind) -> String {
 
 /// What two events that should be the same have different.
 fn events_name(left: &Option<Event>, right: &Option<Event>) -> String {
-    let kind = |event: &Option<Event>| event.as_ref().map_or("end of the run", Event::kind);
-    let same = |field: &str| format!("{}:{field}", kind(left));
+    let kind = |event: &Option<Event>| match event {
+        Some(Event::LoopEnd { regs: [r0, ..], .. }) if is_error(*r0) => "loop end with an error",
+        event => event.as_ref().map_or("end of the run", Event::kind),
+    };
+    let same = |field: &str| format!("{}:{field}", left.as_ref().map_or("end of the run", Event::kind));
     match (left, right) {
         (Some(Event::Callback { site: a, index: i, .. }), Some(Event::Callback { site: b, index: j, .. })) => {
             same(if a != b {
@@ -99,7 +105,7 @@ fn events_name(left: &Option<Event>, right: &Option<Event>) -> String {
                 "arguments"
             })
         }
-        (a, b) if kind(a) == kind(b) => same("element"),
+        (Some(Event::Element { .. }), Some(Event::Element { .. })) => same("fields"),
         (a, b) => format!("{}/{}", kind(a), kind(b)),
     }
 }
@@ -110,7 +116,13 @@ fn loop_end_name((a, defined_a, stack_a): LoopEnd<'_>, (b, defined_b, stack_b): 
     const NAMES: [&str; 6] = ["r0", "r6", "r7", "r8", "r9", "r10"];
     for ((name, x), y) in NAMES.iter().zip(a).zip(b) {
         if x != y {
-            let part = if *x as u32 == *y as u32 { ":upper half" } else { "" };
+            let part = match (*x as u32 == *y as u32, is_error(*x), is_error(*y)) {
+                (true, true, _) => ":upper half of an error",
+                (true, ..) => ":upper half",
+                (false, false, true) => ":an error in the inlined form alone",
+                (false, true, false) => ":an error in the helper form alone",
+                _ => "",
+            };
             return format!("{name}{part}");
         }
     }
@@ -118,6 +130,11 @@ fn loop_end_name((a, defined_a, stack_a): LoopEnd<'_>, (b, defined_b, stack_b): 
         return "defined registers".to_owned();
     }
     if stack_a != stack_b { "stack" } else { "other" }.to_owned()
+}
+
+/// Whether the lower half of a value is one of the kernel's error numbers, negative.
+fn is_error(value: u64) -> bool {
+    (-4095..0).contains(&(value as i32))
 }
 
 /// A place without its index.

@@ -5,14 +5,20 @@
 //! slots of inlined loops are touched by nothing else), `safety` (an accepted program does not trap otherwise), `rewrite`
 //! (the rewritten program is one).
 //!
-//! Left out: real kernels; the room `guest` has them. Invariant: the same program, rules and inputs give the same report.
+//! [`parity`] compares the model with answers of real kernels, [`versions`] these with each other, [`twin`] makes the form of a
+//! program whose loops stay helper calls. Left out: asking kernels; the room `guest` does that. Invariant: the same program,
+//! rules and inputs give the same report.
 
 mod examine;
 mod explain;
 mod finding;
 mod judge;
+pub mod parity;
 mod tally;
+pub mod twin;
+pub mod versions;
 
+pub(crate) use examine::images;
 pub use examine::{Examiner, Options, Report, RunPair, Status, status};
 pub use explain::{Answer, Aspect, Cause, Change, explain};
 pub use finding::{Class, Finding, Vacuous};

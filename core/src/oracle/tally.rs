@@ -1,12 +1,13 @@
 //! What many reports come to.
 
 use super::examine::{Report, Status};
-use super::finding::{Class, Vacuous};
+use super::finding::Class;
 use crate::verifier::SiteState;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Counts over many programs.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Programs.
     pub programs: u64,
@@ -23,7 +24,7 @@ pub struct Tally {
     /// Runs of both forms that were compared.
     pub compared: u64,
     /// Programs or runs of accepted programs that were not compared, by reason.
-    pub vacuous: BTreeMap<Vacuous, u64>,
+    pub vacuous: BTreeMap<String, u64>,
     /// Findings by property.
     pub findings: BTreeMap<Class, u64>,
     /// Findings that are known divergences.
@@ -41,7 +42,7 @@ impl Tally {
                 self.loop_sites += live.clone().count() as u64;
                 self.inlined += live.filter(|l| matches!(l.state, SiteState::Fit(_))).count() as u64;
                 for why in &report.vacuous {
-                    *self.vacuous.entry(why.clone()).or_default() += 1;
+                    *self.vacuous.entry(why.to_string()).or_default() += 1;
                 }
             }
             Status::Rejected(_) => self.rejected += 1,

@@ -1,8 +1,7 @@
 //! Passes over what surrounds the instructions: inputs, maps, type, names.
 
-use super::measure::PLAIN_TYPES;
+use super::measure::{PLAIN_TYPES, usual_linkage};
 use super::search::Search;
-use crate::btf::Linkage;
 use crate::isa::{Imm64, Op, operations};
 use crate::kernel::MapType;
 use crate::program::{Input, MapDef, Program, edit};
@@ -145,7 +144,7 @@ pub(super) fn plain_type(search: &mut Search<'_>) {
     search.attempt_with(|p| p.funcs.clear());
 }
 
-/// Short names, and static functions.
+/// Short names and the usual linkage.
 pub(super) fn plain_names(search: &mut Search<'_>) {
     search.attempt_with(|p| {
         for (n, func) in p.funcs.iter_mut().enumerate() {
@@ -157,8 +156,5 @@ pub(super) fn plain_names(search: &mut Search<'_>) {
             map.name = format!("m{n}");
         }
     });
-    search.attempt_with(|p| {
-        let own = |f: &&mut crate::program::Func| f.insn.0 != 0 && f.linkage != Linkage::Static;
-        p.funcs.iter_mut().filter(own).for_each(|f| f.linkage = Linkage::Static);
-    });
+    search.attempt_with(|p| p.funcs.iter_mut().for_each(|f| f.linkage = usual_linkage(f)));
 }

@@ -3,7 +3,7 @@
 use crate::btf::Linkage;
 use crate::isa::{AluOp, Imm64, Op, Operand, Reg, operations};
 use crate::kernel::{MapType, ProgType};
-use crate::program::{MapDef, Program};
+use crate::program::{Func, MapDef, Program};
 use std::fmt;
 
 /// The size of a program, for people.
@@ -161,6 +161,11 @@ fn surroundings(program: &Program) -> u64 {
     let rank = PLAIN_TYPES.iter().position(|t| *t == program.prog_type).unwrap_or(PLAIN_TYPES.len());
     let types = program.btf.as_ref().map_or(0, |btf| 1 + btf.len() as u64);
     let attach = number(i128::from(program.expected_attach_type)) + number(i128::from(program.prog_flags));
-    let seen_outside = program.funcs.iter().filter(|f| f.insn.0 != 0 && f.linkage != Linkage::Static).count();
-    rank as u64 + attach + types + seen_outside as u64
+    let unusual = program.funcs.iter().filter(|f| f.linkage != usual_linkage(f)).count();
+    rank as u64 + attach + types + unusual as u64
+}
+
+/// Main is seen from outside, everything else is not.
+pub(super) fn usual_linkage(func: &Func) -> Linkage {
+    if func.insn.0 == 0 { Linkage::Global } else { Linkage::Static }
 }

@@ -6,10 +6,10 @@ use super::{Budget, Keep};
 ///
 /// `simpler` lists simpler values, those that promise most first; it should go down by some measure, else only the budget
 /// ends the search. After a step the list of the new value is gone on with where the old one was left.
-pub fn reduce_with<T>(
+pub fn reduce_with<T, I: IntoIterator<Item = T>>(
     start: T,
     budget: Budget,
-    simpler: impl Fn(&T) -> Vec<T>,
+    simpler: impl Fn(&T) -> I,
     keep: &mut dyn FnMut(&T) -> Keep,
 ) -> (T, u32) {
     let mut best = start;

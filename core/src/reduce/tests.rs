@@ -1,6 +1,7 @@
 //! Each pass on a program of its own, and the whole on a long one.
 
 use super::*;
+use crate::btf::Linkage;
 use crate::isa::{Imm64, Insn, Op, operations};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::kernel::{KernelVersion, MapType, ProgType, Rules};
@@ -253,7 +254,10 @@ fn type_and_names_become_plain() {
         (plain.prog_type, plain.expected_attach_type, plain.prog_flags, plain.btf),
         (ProgType::SocketFilter, 0, 0, None)
     );
+    given.funcs.iter_mut().for_each(|f| f.linkage = Linkage::Extern);
     let named = after(data::plain_names, &given, |_| true);
+    let linkages: Vec<_> = named.funcs.iter().map(|f| f.linkage).collect();
+    assert_eq!(linkages, [Linkage::Global, Linkage::Static, Linkage::Static, Linkage::Static]);
     assert_eq!(named.funcs.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["main", "f1", "f2", "f3"]);
 }
 

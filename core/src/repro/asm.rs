@@ -7,9 +7,9 @@ use super::asm_maps::{MapForm, Maps};
 use super::words::{self, Identifiers};
 use super::{Claims, Load};
 use crate::btf::Linkage;
-use crate::isa::InsnIdx;
+use crate::isa::{InsnIdx, operations};
 use crate::kernel::helpers::helper_name;
-use crate::program::{Layout, Program, SubprogIdx, elf};
+use crate::program::{Layout, Program, SubprogIdx, elf, subprog_target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -28,6 +28,7 @@ pub fn selftest_asm(program: &Program, claims: &Claims) -> String {
         .map(|n| Body::new(program, layout.start(SubprogIdx(n)), layout.end(SubprogIdx(n)), &names, &mut left_out))
         .collect();
     names.maps.remarks(program, &mut left_out);
+    order_remark(program, &layout, &names, &mut left_out);
     other_remarks(program, &layout, &mut left_out);
     let mut out = String::from("// SPDX-License-Identifier: GPL-2.0\n");
     let alone = format!("Compiles alone: {COMPILE}");
@@ -132,7 +133,7 @@ fn section(program: &Program) -> (&'static str, Said) {
     if let Some(name) = elf::section_name(prog_type, attach, flags - unnamed) {
         return (name, Said::All);
     }
-    match elf::section_name(prog_type, 0, 0) {
+    match elf::section_name(prog_type, 0, 0).or_else(|| elf::section_name_of_type(prog_type)) {
         Some(name) => (name, Said::Type),
         None => ("raw_tp", Said::Nothing),
     }
@@ -161,6 +162,28 @@ fn flags(program: &Program) -> impl Iterator<Item = &'static str> {
     ];
     let flags = program.prog_flags;
     NAMES.into_iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| name)
+}
+
+/// A linker puts each function where it is first referred to.
+fn order_remark(program: &Program, layout: &Layout, names: &Names, left_out: &mut Vec<String>) {
+    let ops = operations(&program.insns);
+    let mut linked = Vec::new();
+    let mut open = vec![InsnIdx(0)];
+    while let Some(start) = open.pop() {
+        if linked.contains(&start) {
+            continue;
+        }
+        linked.push(start);
+        let end = layout.starting(start).map_or(start, |subprog| layout.end(subprog));
+        let within = ops.iter().rev().filter(|(at, _)| (start..end).contains(at));
+        let targets = within.filter_map(|(at, op)| subprog_target(*at, op.as_ref().ok()?));
+        open.extend(targets.filter(|t| layout.starting(*t).is_some()));
+    }
+    if !linked.is_sorted() {
+        let name = |start: &InsnIdx| names.funcs.get(start).map_or("?", String::as_str);
+        let order: Vec<&str> = layout.starts().iter().map(name).collect();
+        left_out.push(format!("The original has its functions in the order {}.", order.join(", ")));
+    }
 }
 
 fn other_remarks(program: &Program, layout: &Layout, left_out: &mut Vec<String>) {

@@ -69,7 +69,8 @@ impl Body {
         let operands: Vec<&str> = self.operands.iter().map(String::as_str).collect();
         let mut out = String::from("\tasm volatile (\n");
         out += if self.lines.is_empty() { "\t\"\"\n" } else { &self.lines };
-        push(&mut out, format_args!("\t:\n\t: {}\n\t: __clobber_all);\n", operands.join(",\n\t  ")));
+        let operands = if operands.is_empty() { String::new() } else { format!(" {}", operands.join(",\n\t  ")) };
+        push(&mut out, format_args!("\t:\n\t:{operands}\n\t: __clobber_all);\n"));
         out
     }
 

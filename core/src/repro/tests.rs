@@ -118,7 +118,7 @@ fn linked(program: &Program) -> Vec<Vec<String>> {
         let targets: Vec<_> = targets.filter(|t| layout.starting(*t).is_some()).collect();
         open.extend(targets.into_iter().rev());
     }
-    let show = |at: InsnIdx, op: &Result<Op, crate::isa::Insn>| match op {
+    let show = |at: InsnIdx, op: &Result<Op, Insn>| match op {
         Ok(op) if is_reference(op) => {
             let target = op.target(at).and_then(|t| order.iter().position(|start| *start == t));
             format!("{:?} {target:?}", op.with_distance(0))
@@ -222,6 +222,9 @@ fn sections_say_the_type() {
         assert_eq!((again.prog_type, again.expected_attach_type, again.prog_flags), (prog_type, attach, flags));
         assert!(!source.contains("No section says"), "{source}");
     }
+    // The attach type of a section need not be the program's.
+    let bare = Program { prog_type: ProgType::Xdp, ..program("r0 = 0\nexit") };
+    assert!(selftest_asm(&bare, &Claims::default()).contains("SEC(\"xdp\")"));
     let odd = Program { prog_type: ProgType::Tracing, expected_attach_type: 24, ..program("r0 = 0\nexit") };
     assert!(selftest_asm(&odd, &Claims::default()).contains("No section says program type tracing"));
 }
@@ -287,6 +290,9 @@ fn what_a_form_cannot_say_is_said() {
     for what in ["may_goto", "has a BTF of its own", "SEC(\".rodata.fixed\")", "BPF_MAP_TYPE_RINGBUF"] {
         assert!(text.contains(what), "{what}\n{text}");
     }
+    assert!(!text.contains("in the order"));
+    let late = selftest_asm(&self::program("call b\ncall a\nexit\na:\nexit\nb:\nexit"), &Claims::default());
+    assert!(late.contains("The original has its functions in the order prog, a, b."), "{late}");
     // A map that is used both ways can be no variable.
     let both = text::parse(
         ";;! maps = [{ type = \"array\", key_size = 4, value_size = 8, max_entries = 1, init = [\"01\"] }]

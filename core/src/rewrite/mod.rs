@@ -31,8 +31,8 @@ pub use plan::{LoopInlining, Plan};
 pub use result::{InlinedLoop, Rewritten};
 
 use crate::isa::{InsnIdx, opcode};
-use crate::kernel::Rules;
 use crate::kernel::limits::HELPER_LOOP;
+use crate::kernel::{MissingSubprog, Rules};
 use crate::program::{Func, Program};
 use crate::verifier::{Errno, Facts, Rejection};
 use text::Text;
@@ -78,12 +78,12 @@ fn check_late(rewritten: &Rewritten, facts: &Facts, rules: &Rules) -> Result<(),
     let Some((at, target)) = late else {
         return Ok(());
     };
-    Err(Rejection {
-        at: origin(at),
-        errno: Errno::EFAULT,
-        text: rules.rewrite.missing_subprog.text(target),
-        insns_processed: facts.insns_processed,
-    })
+    let said = rules.rewrite.missing_subprog.text(target);
+    let (text, warning) = match rules.rewrite.missing_subprog {
+        MissingSubprog::KernelWarning => (String::new(), Some(said)),
+        MissingSubprog::LogLine => (said, None),
+    };
+    Err(Rejection { at: origin(at), errno: Errno::EFAULT, text, insns_processed: facts.insns_processed, warning })
 }
 
 /// A jump across the instruction would have to be longer than 16 bits hold.
@@ -93,6 +93,7 @@ fn unpatchable(at: InsnIdx, facts: &Facts) -> Rejection {
         errno: Errno::ENOMEM,
         text: format!("insn {at} cannot be patched due to 16-bit range"),
         insns_processed: facts.insns_processed,
+        warning: None,
     }
 }
 

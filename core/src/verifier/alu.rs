@@ -212,7 +212,7 @@ impl Walker<'_> {
             ScalarLinks::CopiesAndSums => {
                 let value = right.value.as_const()?;
                 let small = value <= i32::MAX as u64;
-                (op == AluOp::Add && small).then_some((Link::Add64, value as i32))
+                (op == AluOp::Add && width == Width::W64 && small).then_some((Link::Add64, value as i32))
             }
             ScalarLinks::CopiesAndDifferences => {
                 let (link, delta) = if width == Width::W64 {

@@ -4,13 +4,14 @@
 //! `try_match_pkt_pointers` and `widen_imprecise_scalars` (6.1 … 7.3).
 
 use super::precision::LinkedCells;
+use super::prune::{IdMap, exact};
 use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
 use super::walker::{Check, Next, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{
-    Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown,
+    Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown, Widening,
 };
 
 /// Largest offset of a packet pointer that a comparison with the packet's end vouches for, in bytes.
@@ -313,6 +314,10 @@ fn linked_value(old: &Reg, known: &Reg, rules: &Rules) -> Option<Reg> {
 
 /// A number that is greater by a constant.
 fn plus_constant(value: &Scalar, distance: i64, narrow: bool, rules: &Rules) -> Scalar {
+    if rules.walk.scalar_links == ScalarLinks::CopiesAndSums {
+        // These kernels leave the ranges of the sum as the addition makes them.
+        return value.plus_unsynced(distance, &rules.domain);
+    }
     let distance = Scalar::constant(rules.range_model, distance as u64);
     let sum = Scalar::alu(AluOp::Add, Width::W64, value, &distance, &rules.domain);
     if narrow { sum.mov32(&rules.domain) } else { sum }
@@ -503,14 +508,15 @@ fn good_packet_pointers(state: &mut State, pointer: &Reg, open: bool, rules: &Ru
 /// Kernel: `widen_imprecise_scalars` (6.7 … 7.3).
 #[doc(alias = "widen_imprecise_scalars")]
 pub(super) fn widen(old: &State, cur: &mut State, rules: &Rules) {
-    for n in 0..=old.depth().min(cur.depth()) {
+    let mut ids = IdMap::new(0);
+    for n in (0..=old.depth().min(cur.depth())).rev() {
         let old_frame = &old.frames()[n];
         let changes: Vec<Cell> = cur
             .frame(n)
             .cells()
             .filter(|(cell, new)| {
                 let spilled = !matches!(cell, Cell::Slot(s) if !old_frame.stack.get(usize::from(*s)).is_some_and(|s| s.is_spill()));
-                spilled && old_frame.cell(*cell).is_some_and(|old| changed(old, new))
+                spilled && old_frame.cell(*cell).is_some_and(|old| changed(old, new, &mut ids, rules))
             })
             .map(|(cell, _)| cell)
             .collect();
@@ -522,6 +528,11 @@ pub(super) fn widen(old: &State, cur: &mut State, rules: &Rules) {
     }
 }
 
-fn changed(old: &Reg, new: &Reg) -> bool {
-    old.kind == Kind::Scalar && new.kind == Kind::Scalar && !old.precise && !new.precise && !old.same_but_ids(new)
+fn changed(old: &Reg, new: &Reg, ids: &mut IdMap, rules: &Rules) -> bool {
+    let imprecise = old.kind == Kind::Scalar && new.kind == Kind::Scalar && !old.precise && !new.precise;
+    imprecise
+        && match rules.walk.widening {
+            Widening::ValueOrId => !exact(old, new, ids),
+            Widening::Value => !old.same_but_ids(new),
+        }
 }

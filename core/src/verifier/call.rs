@@ -1,10 +1,11 @@
 //! Calls of subprograms and callbacks, and returns from them.
 //!
 //! Stands for `check_func_call`, `push_callback_call`, `prepare_func_exit`, `check_return_code`, `check_ld_abs` and
-//! `update_loop_inline_state` (6.1 … 7.3). Left out: exceptions, asynchronous callbacks, arguments with BTF pointer types.
+//! `update_loop_inline_state` (6.1 … 7.3). Left out: exceptions, asynchronous callbacks.
 
 use super::branch::widen;
 use super::log::Touched;
+use super::signature::Misfit;
 use super::state::{Frame, Kind, Reg, RetRange};
 use super::verdict::Unfit;
 use super::walker::{Check, Next, Stop, Walker};
@@ -28,11 +29,11 @@ impl Walker<'_> {
         let Some(subprog) = self.structure.layout.starting(start) else {
             return Err(Stop::bug(format!("target of func call at insn {start} is not a program")));
         };
+        let fits = self.fit_arguments(subprog)?;
         if self.structure.subprogs[subprog.at()].linkage == Some(Linkage::Global) {
-            self.call_global(subprog)?;
+            self.call_global(subprog, fits)?;
             return Ok(Next::Straight);
         }
-        self.log_arguments(subprog);
         let mut callee = self.callee(subprog)?;
         for n in 1..=5 {
             callee.regs[n] = self.cur.top().regs[n];
@@ -41,20 +42,6 @@ impl Walker<'_> {
         self.cur.push_frame(callee);
         self.log_entry();
         Ok(Next::To(start))
-    }
-
-    /// Kernel: `btf_check_subprog_call` (6.1 … 7.3): what it says of a static function does not matter, but is logged.
-    #[doc(alias = "btf_check_subprog_call")]
-    pub fn log_arguments(&mut self, subprog: SubprogIdx) {
-        let Some(log) = &mut self.log else { return };
-        if self.subprogs[subprog.at()].arguments_logged {
-            return;
-        }
-        let args = usize::from(self.structure.subprogs[subprog.at()].args.unwrap_or(0).min(5));
-        if let Some(n) = (1..=args).find(|n| self.cur.top().regs[*n].kind != Kind::Scalar) {
-            log.line(format_args!("R{n} is not a scalar"));
-            self.subprogs[subprog.at()].arguments_logged = true;
-        }
     }
 
     fn log_entry(&mut self) {
@@ -85,31 +72,31 @@ impl Walker<'_> {
     }
 
     /// A global function is verified on its own; a call only has to fit its prototype.
-    fn call_global(&mut self, subprog: SubprogIdx) -> Check {
+    fn call_global(&mut self, subprog: SubprogIdx, fits: Result<(), Misfit>) -> Check {
         let info = &self.structure.subprogs[subprog.at()];
-        let args = usize::from(info.args.unwrap_or(0).min(5));
-        if (1..=args).any(|n| self.cur.top().regs[n].kind != Kind::Scalar) {
-            let name = match self.rules.walk.callback_walk {
-                CallbackWalk::Once => String::new(),
-                CallbackWalk::UnknownCount => format!(" ('{}')", info.name.as_deref().unwrap_or_default()),
-            };
-            return Err(Stop::invalid(format!("Caller passes invalid args into func#{}{name}", subprog.0)));
+        let name = match self.rules.walk.callback_walk {
+            CallbackWalk::Once => String::new(),
+            CallbackWalk::UnknownCount => format!(" ('{}')", info.name.as_deref().unwrap_or_default()),
+        };
+        if let Err(Misfit(errno)) = fits {
+            let text = format!("Caller passes invalid args into func#{}{name}", subprog.0);
+            return Err(Stop::Reject { errno, text });
         }
         let changes_packet = info.changes_packet_data;
-        let name = info.name.as_deref().unwrap_or_default();
+        let void = matches!(&info.signature, Some(Ok(signature)) if signature.void);
         self.subprogs[subprog.at()].called = true;
-        if let Some(log) = &mut self.log {
-            let n = subprog.0;
-            match self.rules.log.global_calls {
-                GlobalCalls::ByNumber => log.line(format_args!("Func#{n} is global and valid. Skipping.")),
-                GlobalCalls::ByName => log.line(format_args!("Func#{n} ('{name}') is global and assumed valid.")),
-            }
-        }
+        let n = subprog.0;
+        self.remark_on_global(match self.rules.log.global_calls {
+            GlobalCalls::ByNumber => format!("Func#{n} is global and valid. Skipping."),
+            GlobalCalls::ByName => format!("Func#{n}{name} is global and assumed valid."),
+        });
         if changes_packet {
             self.forget_packet();
         }
         self.clear_caller_saved();
-        self.set_unknown(RegNo::R0);
+        if !void {
+            self.set_unknown(RegNo::R0);
+        }
         Ok(())
     }
 
@@ -140,9 +127,10 @@ impl Walker<'_> {
     /// Kernel: `push_callback_call` (6.7 … 7.3), `__check_func_call` (6.1).
     #[doc(alias = "push_callback_call")]
     pub fn call_back(&mut self, subprog: SubprogIdx, args: impl FnOnce(&Frame, &mut Frame)) -> Check<Option<InsnIdx>> {
+        // The caller's registers, not those that the helper makes up, are held against the prototype.
+        let _remarked = self.fit_arguments(subprog)?;
         self.subprogs[subprog.at()].is_callback = true;
         let start = self.structure.layout.start(subprog);
-        self.log_arguments(subprog);
         if self.rules.walk.callback_walk == CallbackWalk::Once {
             let mut callee = self.callee(subprog)?;
             args(self.cur.top(), &mut callee);
@@ -323,6 +311,11 @@ impl Walker<'_> {
     /// Kernel: `check_return_code`, `check_global_subprog_return_code` (6.1 … 7.3).
     #[doc(alias = "check_return_code")]
     fn check_return_value(&mut self) -> Check {
+        let subprog = self.cur.top().subprog;
+        let signature = &self.structure.subprogs[subprog.at()].signature;
+        if subprog != SubprogIdx::MAIN && matches!(signature, Some(Ok(signature)) if signature.void) {
+            return Ok(());
+        }
         self.read_reg(RegNo::R0)?;
         let result = *self.reg(RegNo::R0);
         if self.cur.top().subprog != SubprogIdx::MAIN {

@@ -4,12 +4,12 @@ use super::depth;
 use super::log::{self, Log, LogLevel};
 use super::structure::{self, Structure};
 use super::tables::analyse_liveness;
-use super::verdict::{Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
+use super::verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
 use super::walker::{Check, Statistics, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op};
 use crate::kernel::limits::HELPER_LOOP;
-use crate::kernel::{GlobalSubprogs, LivenessModel, Rules};
+use crate::kernel::{BugReport, GlobalSubprogs, LivenessModel, Rules};
 use crate::program::{Program, SubprogIdx};
 
 /// Verifies a program under the rules of a kernel.
@@ -108,11 +108,20 @@ fn next_called(walker: &Walker<'_>) -> Option<SubprogIdx> {
 
 fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
     match stop {
-        Stop::Reject { errno, text } => {
-            Verdict::Rejected(Rejection { at: Some(walker.at), errno, text, insns_processed: walker.insns_processed })
-        }
+        Stop::Reject { errno, text } => rejected(walker, errno, text, None),
+        Stop::Bug { warning, line } => match walker.rules.walk.bug_report {
+            BugReport::Line => rejected(walker, Errno::EFAULT, format!("verifier bug: {warning}"), None),
+            BugReport::Warning => {
+                let said = line.or_else(|| walker.remark.as_deref().map(str::to_owned)).unwrap_or_default();
+                rejected(walker, Errno::EFAULT, said, Some(format!("verifier bug: {warning}")))
+            }
+        },
         Stop::Unsupported(what) => Verdict::Unsupported(Unsupported { at: Some(walker.at), what }),
     }
+}
+
+fn rejected(walker: &Walker<'_>, errno: Errno, text: String, warning: Option<String>) -> Verdict {
+    Verdict::Rejected(Rejection { at: Some(walker.at), errno, text, insns_processed: walker.insns_processed, warning })
 }
 
 fn facts(walker: &Walker<'_>) -> Facts {

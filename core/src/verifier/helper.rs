@@ -18,8 +18,8 @@ use crate::kernel::helpers::{
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, HELPER_TAIL_CALL, LeavesCallback, LoopCount, MapType, NullArgument, ProgType, ReferenceScope,
-    TailCallPaths,
+    CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, MovedRelease, NullArgument,
+    ProgType, ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -39,7 +39,7 @@ const MAP_WRITERS: [i32; 4] = [2, 3, 87, 88];
 /// Kernel: `struct bpf_call_arg_meta` (6.1 … 7.3).
 #[doc(alias = "bpf_call_arg_meta")]
 #[derive(Clone, Copy, Default)]
-struct Call {
+pub(super) struct Call {
     map: Option<u32>,
     callback: Option<SubprogIdx>,
     /// Memory that the helper fills, on the stack at a fixed offset: register and size in bytes.
@@ -70,6 +70,7 @@ impl Walker<'_> {
             self.check_arg(n, *arg, proto, &mut call)?;
         }
         self.record_map(id, &call)?;
+        self.record_key(id, &call)?;
         if let Some((reg, bytes)) = call.fill {
             for i in 0..bytes {
                 self.check_access(reg, i, Size::B, Transfer::Clobber, Alignment::Machine, false)?;
@@ -143,6 +144,16 @@ impl Walker<'_> {
     fn check_arg_offset(&self, reg: RegNo, arg: Arg) -> Check {
         let state = self.reg(reg);
         let moved = state.off != 0 || state.kind.is_pointer() && state.value.as_const() != Some(0);
+        if arg == Arg::RingbufMem && self.rules.walk.moved_release == MovedRelease::Dereference {
+            let name = RegClass::RingbufMem.log_name(self.rules);
+            return match state.off {
+                off @ 1.. => {
+                    let text = format!("dereference of modified {name} ptr R{} off={off} disallowed", reg.n());
+                    Err(Stop::access(text))
+                }
+                _ => self.check_fixed_offset(reg.n(), state, false),
+            };
+        }
         if arg == Arg::RingbufMem && moved {
             let text =
                 format!("R{} must have zero offset when passed to release func or trusted arg to kfunc", reg.n());
@@ -275,7 +286,7 @@ impl Walker<'_> {
     ///
     /// Kernel: `check_helper_mem_access` (6.1 … 7.3).
     #[doc(alias = "check_helper_mem_access")]
-    fn check_memory(
+    pub fn check_memory(
         &mut self,
         reg: RegNo,
         bytes: i64,
@@ -311,6 +322,13 @@ impl Walker<'_> {
         }
     }
 
+    /// Checks stack that a global function is given: it may hold what is dead here, because the function's use of it was
+    /// taken into account.
+    pub fn check_stack_passed(&mut self, reg: RegNo, bytes: i64, direction: Access) -> Check {
+        let range = self.stack_range(reg, 0, bytes, By::GlobalCall, direction)?;
+        self.check_initialized(reg, range, bytes, By::GlobalCall, direction)
+    }
+
     fn check_stack_memory(
         &mut self,
         reg: RegNo,
@@ -322,7 +340,7 @@ impl Walker<'_> {
         if bytes == 0 && !zero_size {
             return Err(Stop::access("invalid zero-sized read"));
         }
-        let older = self.rules.walk.callback_walk == CallbackWalk::Once;
+        let older = self.rules.walk.helper_access == HelperAccess::Unknown;
         let writes = older || matches!(access, MemAccess::Write | MemAccess::Fill);
         let direction = if writes { Access::Write } else { Access::Read };
         let range = self.stack_range(reg, 0, bytes, By::Helper, direction)?;
@@ -369,6 +387,19 @@ impl Walker<'_> {
             Some(_) => Some(None),
         };
         Ok(())
+    }
+
+    /// A tail call through a known entry depends on it.
+    ///
+    /// Kernel: `record_func_key` (6.1 … 7.3).
+    #[doc(alias = "record_func_key")]
+    fn record_key(&mut self, id: i32, call: &Call) -> Check {
+        let Some(map) = call.map.filter(|_| id == HELPER_TAIL_CALL) else { return Ok(()) };
+        let entries = u64::from(self.map_size(map, |m| m.max_entries));
+        match self.reg(RegNo::R3).const_scalar() {
+            Some(key) if key < entries => self.mark_precise(RegNo::R3),
+            _ => Ok(()),
+        }
     }
 
     /// Kernel: `release_reference` (6.1 … 7.3).

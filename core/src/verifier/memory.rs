@@ -18,10 +18,13 @@ use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
 /// Alignment that the network stack gives to packets, in bytes.
 const IP_ALIGN: i64 = 2;
 
+/// `BPF_F_STRICT_ALIGNMENT`.
+const STRICT_ALIGNMENT: u32 = 1 << 0;
+
 /// How strictly an access must be aligned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Alignment {
-    /// As the machine needs it: only stack accesses.
+    /// As the machine needs it, or as the program's flags want it: only stack accesses, or all.
     Machine,
     /// Always, as for atomics.
     Strict,
@@ -230,8 +233,8 @@ impl Walker<'_> {
     /// Kernel: `check_ptr_alignment` (6.1 … 7.3).
     #[doc(alias = "check_ptr_alignment")]
     fn check_alignment(&self, pointer: &Reg, off: i64, bytes: u32, alignment: Alignment) -> Check {
-        let is_stack = matches!(pointer.kind, Kind::Stack { .. });
-        if bytes == 1 || alignment == Alignment::Machine && !is_stack {
+        let always = matches!(pointer.kind, Kind::Stack { .. }) || self.program.prog_flags & STRICT_ALIGNMENT != 0;
+        if bytes == 1 || alignment == Alignment::Machine && !always {
             return Ok(());
         }
         let fixed = i64::from(pointer.off);

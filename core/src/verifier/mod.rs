@@ -26,6 +26,7 @@ mod log;
 mod memory;
 mod precision;
 mod prune;
+mod signature;
 mod stack;
 mod state;
 pub mod structure;

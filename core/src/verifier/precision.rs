@@ -103,7 +103,10 @@ impl Wanted {
 
     fn enter(&mut self, frames_max: usize) -> Result<(), Stop> {
         if self.frame + 1 >= frames_max.min(FRAMES_MAX) {
-            return Err(Stop::bug(format!("subprog enter from frame {}", self.frame)));
+            return Err(Stop::bug_said(
+                format!("subprog enter from frame {}", self.frame),
+                format!("BUG subprog enter from frame {}", self.frame),
+            ));
         }
         self.frame += 1;
         Ok(())
@@ -111,7 +114,7 @@ impl Wanted {
 
     fn leave(&mut self) -> Result<(), Stop> {
         if self.frame == 0 {
-            return Err(Stop::bug("subprog exit from frame 0".to_owned()));
+            return Err(Stop::bug_said("subprog exit from frame 0", "BUG subprog exit from frame 0"));
         }
         self.frame -= 1;
         Ok(())
@@ -251,7 +254,10 @@ fn segment(
         match previous(state, at, &mut history) {
             Previous::Insn(insn) => at = insn,
             Previous::SegmentStart => return Ok(Segment::Start),
-            Previous::None => return Err(Stop::bug(format!("backtracking idx {}", at.0.wrapping_sub(1) as i32))),
+            Previous::None => {
+                let text = format!("backtracking idx {}", at.0.wrapping_sub(1) as i32);
+                return Err(Stop::bug_said(text.clone(), format!("BUG {text}")));
+            }
         }
     }
 }
@@ -295,10 +301,19 @@ fn at_entry(node: Option<u32>, checkpoints: &mut [Checkpoint], wanted: &mut Want
             return Ok(true);
         }
     }
-    Err(Stop::bug(format!(
-        "backtracking func entry subprog 0 reg_mask {:x} stack_mask {:x}",
+    let text = format!(
+        "func entry subprog 0 reg_mask {:x} stack_mask {:x}",
         wanted.regs[wanted.frame], wanted.slots[wanted.frame]
-    )))
+    );
+    Err(Stop::bug_said(format!("backtracking {text}"), format!("BUG backtracking {text}")))
+}
+
+fn wrong_regs(what: &str, regs: u16) -> Stop {
+    Stop::bug_said(format!("{what}regs {regs:x}"), format!("BUG regs {regs:x}"))
+}
+
+fn wrong_slots(what: &str, slots: u64) -> Stop {
+    Stop::bug_said(format!("{what} leftover stack slots {slots:x}"), format!("BUG stack slots {slots:x}"))
 }
 
 struct ParentMarks {
@@ -333,7 +348,8 @@ fn mark_in_parent(
                     out.gave_up = true;
                     return Ok(out);
                 }
-                return Err(Stop::bug(format!("stack slot {n}, total slots {}", holder.stack.len())));
+                let text = format!("stack slot {n}, total slots {}", holder.stack.len());
+                return Err(Stop::bug_said(text.clone(), format!("BUG backtracking ({text})")));
             }
             let is_number = match cell {
                 Cell::Reg(n) => holder.regs[usize::from(n)].kind == Kind::Scalar,
@@ -487,7 +503,9 @@ fn back_value(op: &Op, wanted: &mut Wanted, follow_fp: bool) -> Option<Step> {
         Op::MovSx { dst, src, .. } | Op::AddrSpaceCast { dst, src, .. } => {
             if wanted.reg_wanted(dst) {
                 *wanted.regs() &= !bit(dst);
-                *wanted.regs() |= bit(src);
+                if follow_fp || src != RegNo::R10 {
+                    *wanted.regs() |= bit(src);
+                }
             }
             return Some(Step::Done);
         }
@@ -536,7 +554,7 @@ fn back_single_frame(trail: &Trail<'_>, at: InsnIdx, wanted: &mut Wanted) -> Res
             }
             *wanted.regs() &= !RESULT;
             if *wanted.regs() & (ARGS | RESULT) != 0 {
-                return Err(Stop::bug(format!("regs {:x}", *wanted.regs())));
+                return Err(wrong_regs("", *wanted.regs()));
             }
             Ok(Step::Done)
         }
@@ -576,7 +594,10 @@ fn back_own_store(base: RegNo, off: i16, src: Operand, wanted: &mut Wanted) -> R
 
 fn own_slot(off: i16) -> Result<u32, Stop> {
     let slot = (-i32::from(off) - 1) / 8;
-    u32::try_from(slot).ok().filter(|s| *s < 64).ok_or_else(|| Stop::bug(format!("spi {slot}")))
+    u32::try_from(slot)
+        .ok()
+        .filter(|s| *s < 64)
+        .ok_or_else(|| Stop::bug_said(format!("spi {slot}"), format!("BUG spi {slot}")))
 }
 
 /// Kernel: `backtrack_insn` (6.12 … 7.3).
@@ -668,17 +689,17 @@ fn back_local_call(trail: &Trail<'_>, at: InsnIdx, rel: i32, wanted: &mut Wanted
     let target = at.offset(i64::from(rel) + 1).unwrap_or_default();
     if (trail.is_global)(target) {
         if *wanted.regs() & ARGS != 0 {
-            return Err(Stop::bug(format!("global subprog unexpected regs {:x}", *wanted.regs())));
+            return Err(wrong_regs("global subprog unexpected ", *wanted.regs()));
         }
         *wanted.regs() &= !RESULT;
         return Ok(Step::Done);
     }
     // The walk leaves the callee by its entry: its arguments are the caller's registers.
     if *wanted.regs() & !ARGS != 0 {
-        return Err(Stop::bug(format!("static subprog unexpected regs {:x}", *wanted.regs())));
+        return Err(wrong_regs("static subprog unexpected ", *wanted.regs()));
     }
     if wanted.slots[wanted.frame] != 0 {
-        return Err(Stop::bug(format!("static subprog leftover stack slots {:x}", wanted.slots[wanted.frame])));
+        return Err(wrong_slots("static subprog", wanted.slots[wanted.frame]));
     }
     let args = std::mem::take(wanted.regs());
     wanted.leave()?;
@@ -697,10 +718,10 @@ fn back_helper(
     if (trail.calls_callback)(at) && !straight {
         // The walk leaves the callback by its entry; its arguments are made up by the helper.
         if *wanted.regs() & !ARGS != 0 {
-            return Err(Stop::bug(format!("callback unexpected regs {:x}", *wanted.regs())));
+            return Err(wrong_regs("callback unexpected ", *wanted.regs()));
         }
         if wanted.slots[wanted.frame] != 0 {
-            return Err(Stop::bug(format!("callback leftover stack slots {:x}", wanted.slots[wanted.frame])));
+            return Err(wrong_slots("callback", wanted.slots[wanted.frame]));
         }
         *wanted.regs() = 0;
         wanted.leave()?;
@@ -708,7 +729,7 @@ fn back_helper(
     }
     *wanted.regs() &= !RESULT;
     if *wanted.regs() & ARGS != 0 {
-        return Err(Stop::bug(format!("backtracking call unexpected regs {:x}", *wanted.regs())));
+        return Err(wrong_regs("backtracking call unexpected ", *wanted.regs()));
     }
     if id == HELPER_TAIL_CALL && !straight {
         wanted.enter(trail.rules.walk.frames_max)?;
@@ -727,7 +748,7 @@ fn back_exit(trail: &Trail<'_>, subseq: Option<InsnIdx>, wanted: &mut Wanted) ->
         }
     }
     if *wanted.regs() & ARGS != 0 && (from_call || trail.rules.walk.callback_exit == CallbackExit::ForgetArguments) {
-        return Err(Stop::bug(format!("backtracking exit unexpected regs {:x}", *wanted.regs())));
+        return Err(wrong_regs("backtracking exit unexpected ", *wanted.regs()));
     }
     let result_wanted = from_call && *wanted.regs() & RESULT != 0;
     *wanted.regs() &= !RESULT;

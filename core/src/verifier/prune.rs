@@ -5,7 +5,7 @@
 
 use super::state::{Byte, Frame, Kind, Link, REGS, Reference, Reg, SLOT_BYTES, Slot, State};
 use crate::domain::Scalar;
-use crate::kernel::{LivenessModel, PointerOffset, Rules, ScalarLinks};
+use crate::kernel::{LivenessModel, LoopSlots, PointerOffset, Rules, ScalarIds, ScalarLinks, SlotScalars};
 use smallvec::SmallVec;
 
 /// How strictly two states are compared.
@@ -22,13 +22,14 @@ pub(super) enum Exactness {
 
 /// How ids of the old state map to those of the current one.
 #[doc(alias = "bpf_idmap")]
-struct IdMap {
+pub(super) struct IdMap {
     pairs: SmallVec<[(u32, u32); 16]>,
     next_temporary: u32,
 }
 
 impl IdMap {
-    fn new(id_gen: u32) -> IdMap {
+    /// An empty map; temporary ids follow `id_gen`.
+    pub fn new(id_gen: u32) -> IdMap {
         IdMap { pairs: SmallVec::new(), next_temporary: id_gen }
     }
 
@@ -64,18 +65,23 @@ impl IdMap {
         }
     }
 
+    fn temporary(&mut self) -> u32 {
+        self.next_temporary += 1;
+        self.next_temporary
+    }
+
     /// Kernel: `check_scalar_ids` (6.4 … 7.3).
     #[doc(alias = "check_scalar_ids")]
-    fn same_scalar(&mut self, old: &Reg, cur: &Reg) -> bool {
+    fn same_scalar(&mut self, old: &Reg, cur: &Reg, rule: ScalarIds) -> bool {
+        if rule == ScalarIds::Compared {
+            let mut id = |reg: &Reg| if reg.id != 0 { tagged(reg) } else { self.temporary() };
+            let (old, cur) = (id(old), id(cur));
+            return self.same(old, cur);
+        }
         if old.id == 0 {
             return true;
         }
-        let cur_id = if cur.id != 0 {
-            tagged(cur)
-        } else {
-            self.next_temporary += 1;
-            self.next_temporary
-        };
+        let cur_id = if cur.id != 0 { tagged(cur) } else { self.temporary() };
         self.same(tagged(old), cur_id) && (old.link == Link::Same || self.same(old.id, cur_id & !LINK_BITS))
     }
 }
@@ -194,10 +200,11 @@ impl Comparison<'_> {
                 if !old.precise && loose {
                     return true;
                 }
-                if old.id != 0 && old.link != cur.link || old.link != Link::Same && old.off != cur.off {
+                let linked = self.rules.walk.scalar_ids == ScalarIds::Compared || old.id != 0;
+                if linked && old.link != cur.link || old.link != Link::Same && old.off != cur.off {
                     return false;
                 }
-                ids.same_scalar(old, cur) && cur.value.is_within(&old.value)
+                ids.same_scalar(old, cur, self.rules.walk.scalar_ids) && cur.value.is_within(&old.value)
             }
             Kind::MapKey { .. } | Kind::MapValue { .. } | Kind::Mem { .. } => {
                 old.kind == cur.kind
@@ -267,7 +274,12 @@ impl Comparison<'_> {
         let mut i = 0;
         while i < SLOT_BYTES {
             let byte = old.bytes[i];
-            if self.exactness == Exactness::Exact && !cur.is_some_and(|c| not_poison(c.bytes[i]) == not_poison(byte)) {
+            let same_types = match self.exactness {
+                Exactness::Loose => false,
+                Exactness::Exact => true,
+                Exactness::RangeWithin => self.rules.walk.loop_slots == LoopSlots::SameTypes,
+            };
+            if same_types && !cur.is_some_and(|c| not_poison(c.bytes[i]) == not_poison(byte)) {
                 return false;
             }
             if matches!(byte, Byte::Invalid | Byte::Poison | Byte::Misc) {
@@ -276,7 +288,8 @@ impl Comparison<'_> {
                 continue;
             }
             let Some(cur) = cur else { return false };
-            if (i == 0 || i == 4)
+            let halves = self.rules.walk.slot_scalars == SlotScalars::Halves;
+            if (i == 0 || i == 4 && halves)
                 && let (Some(o), Some(c)) = (self.scalar_at(old, i), self.scalar_at(cur, i))
             {
                 if !self.reg_safe(&o, &c, ids) {
@@ -325,7 +338,7 @@ fn not_poison(byte: Byte) -> Byte {
 
 /// Kernel: `regs_exact` (6.4 … 7.3).
 #[doc(alias = "regs_exact")]
-fn exact(old: &Reg, cur: &Reg, ids: &mut IdMap) -> bool {
+pub(super) fn exact(old: &Reg, cur: &Reg, ids: &mut IdMap) -> bool {
     old.same_but_ids(cur) && ids.same(tagged(old), tagged(cur)) && ids.same(old.reference, cur.reference)
 }
 

@@ -10,7 +10,7 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, ScalarSpills, Shown};
+use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown, StackRefusal};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,8 @@ pub(super) enum By {
     Instruction,
     /// A helper.
     Helper,
+    /// A global function, which is verified on its own.
+    GlobalCall,
 }
 
 /// A stack pointer taken apart: frame, and first and last possible offset from the frame pointer.
@@ -53,7 +55,7 @@ impl Walker<'_> {
         let Kind::Stack { frame } = pointer.kind else {
             return Err(Stop::bug("not a stack pointer"));
         };
-        let by_helper = by == By::Helper && self.rules.walk.backtracking == Backtracking::SingleFrame;
+        let by_helper = by != By::Instruction && self.rules.walk.helper_access == HelperAccess::Unknown;
         let verb = match access {
             _ if by_helper => " indirect access to",
             Access::Read => " read from",
@@ -75,14 +77,16 @@ impl Walker<'_> {
             let text = if fixed.is_some() {
                 let shown = if self.rules.walk.stack_message_has_whole_offset() { min } else { base };
                 format!("invalid{verb} stack R{n} off={shown} size={size}")
-            } else if self.rules.walk.stack_message_has_whole_offset() {
-                let bits = bits_text(pointer.value.bits(), self.rules);
-                format!("invalid variable-offset{verb} stack R{n} var_off={bits} off={off} size={size}")
             } else {
-                format!(
-                    "invalid variable-offset{verb} stack R{n} var_off={} size={size}",
-                    bits_text(pointer.value.bits(), self.rules)
-                )
+                let bits = bits_text(pointer.value.bits(), self.rules);
+                let fixed = match self.rules.walk.stack_refusal {
+                    StackRefusal::Bare => String::new(),
+                    StackRefusal::WithOffset if self.rules.walk.stack_message_has_whole_offset() => {
+                        format!(" off={off}")
+                    }
+                    StackRefusal::WithOffset => format!(" off={base}"),
+                };
+                format!("invalid variable-offset{verb} stack R{n} var_off={bits}{fixed} size={size}")
             };
             return Err(if below { Stop::access(text) } else { Stop::invalid(text) });
         }
@@ -447,8 +451,8 @@ impl Walker<'_> {
     /// Kernel: `check_stack_range_initialized` (6.1 … 7.3).
     #[doc(alias = "check_stack_range_initialized")]
     pub fn check_initialized(&mut self, reg: RegNo, range: StackRange, size: i64, by: By, access: Access) -> Check {
-        let older = self.rules.walk.backtracking == Backtracking::SingleFrame;
-        let clobber = if older { by == By::Helper } else { access == Access::Write };
+        let older = self.rules.walk.helper_access == HelperAccess::Unknown;
+        let clobber = if older { by != By::Instruction } else { access == Access::Write };
         let model = self.model();
         for off in range.min..range.max + size {
             let (slot_no, byte) = place(off);
@@ -468,7 +472,7 @@ impl Walker<'_> {
                         scrub(slot);
                     }
                 }
-                Byte::Poison if clobber => {}
+                Byte::Poison if clobber || by == By::GlobalCall => {}
                 Byte::Poison => {
                     let n = off - range.min;
                     let text = format!(
@@ -479,8 +483,9 @@ impl Walker<'_> {
                     return Err(Stop::access(text));
                 }
                 Byte::Spill => {
+                    let indirect = if older && by != By::Instruction { " indirect" } else { "" };
                     let text = format!(
-                        "invalid read from stack R{} off {}+{} size {size}",
+                        "invalid{indirect} read from stack R{} off {}+{} size {size}",
                         reg.n(),
                         range.min,
                         off - range.min

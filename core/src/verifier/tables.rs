@@ -32,7 +32,7 @@ pub(super) fn analyse_liveness(
         Refused::TooDeep { at } => (Some(at), Errno::EINVAL),
         Refused::TooManyCalls { .. } => (None, Errno::E2BIG),
     };
-    Err(Rejection { at, errno, text: refused.to_string(), insns_processed: 0 })
+    Err(Rejection { at, errno, text: refused.to_string(), insns_processed: 0, warning: None })
 }
 
 struct Tables<'a> {

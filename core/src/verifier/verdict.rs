@@ -20,6 +20,8 @@ impl Errno {
     pub const EFAULT: Errno = Errno(14);
     /// Invalid argument: most refusals of structure.
     pub const EINVAL: Errno = Errno(22);
+    /// Operation not supported on this object.
+    pub const EOPNOTSUPP: Errno = Errno(95);
     /// Result out of range.
     pub const ERANGE: Errno = Errno(34);
     /// Operation not supported.
@@ -48,6 +50,15 @@ pub struct Rejection {
     pub text: String,
     /// Instructions walked until then.
     pub insns_processed: u32,
+    /// What the kernel prints in its own log, not in the program's, because it contradicts itself.
+    pub warning: Option<String>,
+}
+
+impl Rejection {
+    /// What tells a person why: the line of the log, or the kernel's warning where there is one.
+    pub fn reason(&self) -> &str {
+        self.warning.as_deref().unwrap_or(&self.text)
+    }
 }
 
 /// Something that is not modelled: an answer in its own right, never a guess.

@@ -378,7 +378,7 @@ impl Walker<'_> {
 
     /// An id that only one scalar has says nothing.
     ///
-    /// Kernel: `bpf_clear_singular_ids` (6.13 … 7.3).
+    /// Kernel: `bpf_clear_singular_ids` (7.0 … 7.3).
     fn clear_singular_ids(&mut self) {
         let mut seen: SmallVec<[(u32, u32); 16]> = SmallVec::new();
         for reg in self.cur.frames().iter().flat_map(|f| f.cells().map(|(_, r)| r)) {

@@ -17,12 +17,16 @@ use crate::isa::{InsnIdx, Op, Reg as RegNo};
 use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
 use crate::kernel::{GlobalCalls, LivenessModel, RangeModel, Rules, Shown};
 use crate::program::{Program, SubprogIdx};
+use std::rc::Rc;
 
 /// Why the walk ends before all paths are seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
     /// The program is refused.
     Reject { errno: Errno, text: String },
+    /// The kernel contradicts itself: `EFAULT`. Newer ones say so in the program's log, older ones in their own; `line` is
+    /// what some of those put into the program's log besides.
+    Bug { warning: String, line: Option<String> },
     /// The program needs what is not modelled.
     Unsupported(String),
 }
@@ -43,9 +47,14 @@ impl Stop {
         Stop::Reject { errno: Errno::E2BIG, text: text.into() }
     }
 
-    /// The kernel contradicts itself: `EFAULT`.
+    /// The kernel contradicts itself.
     pub fn bug(text: impl Into<String>) -> Stop {
-        Stop::Reject { errno: Errno::EFAULT, text: format!("verifier bug: {}", text.into()) }
+        Stop::Bug { warning: text.into(), line: None }
+    }
+
+    /// The kernel contradicts itself, and older ones say so in the program's log in other words.
+    pub fn bug_said(text: impl Into<String>, line: impl Into<String>) -> Stop {
+        Stop::Bug { warning: text.into(), line: Some(line.into()) }
     }
 
     /// Not modelled.
@@ -83,6 +92,7 @@ struct Pending {
     state: State,
     at: InsnIdx,
     prev: Option<InsnIdx>,
+    remark: Option<Rc<str>>,
     /// How long the log was then.
     log_position: usize,
 }
@@ -112,8 +122,8 @@ pub(super) struct SubprogFacts {
     pub called: bool,
     /// A global function that was verified.
     pub verified: bool,
-    /// The log has complained of arguments that do not fit its BTF.
-    pub arguments_logged: bool,
+    /// A caller did not fit the prototype: it is not looked at again.
+    pub unreliable: bool,
 }
 
 /// What the last line of a log counts.
@@ -157,6 +167,8 @@ pub(super) struct Walker<'a> {
     pub insns_processed: u32,
     pub jumps_processed: u32,
     pub history_entry: Option<usize>,
+    /// The last line that the path left in the log without being refused.
+    pub remark: Option<Rc<str>>,
     /// What instructions touched since states were last logged.
     pub touched: Touched,
     pub log: Option<Log<'a>>,
@@ -190,6 +202,7 @@ impl<'a> Walker<'a> {
             insns_processed: 0,
             jumps_processed: 0,
             history_entry: None,
+            remark: None,
             touched: Touched::ALL,
             log,
             statistics: Statistics::default(),
@@ -204,13 +217,11 @@ impl<'a> Walker<'a> {
         let model = self.model();
         let start = self.structure.layout.start(subprog);
         let mut frame = Frame::new(model, None, 0, subprog);
+        self.log_function_begin(subprog);
         if subprog == SubprogIdx::MAIN {
             frame.regs[1] = Reg::pointer(model, Kind::Ctx);
         } else {
-            let args = self.structure.subprogs[subprog.at()].args.unwrap_or(0);
-            for n in 1..=usize::from(args.min(5)) {
-                frame.regs[n] = Reg::unknown(model);
-            }
+            self.arguments(subprog, &mut frame)?;
         }
         self.cur = State::new(frame, start);
         self.at = start;
@@ -219,9 +230,13 @@ impl<'a> Walker<'a> {
         self.checkpoints.clear();
         self.visits.clear();
         self.touched = Touched::ALL;
-        self.log_function_begin(subprog);
+        if subprog == SubprogIdx::MAIN && self.rules.log.global_calls == GlobalCalls::ByNumber {
+            // What main's prototype says does not matter, but is looked at.
+            let _remarked = self.fit_arguments(subprog)?;
+        }
         self.walk_paths()?;
         self.log_function_end(subprog);
+        self.remark = None;
         Ok(())
     }
 
@@ -262,6 +277,7 @@ impl<'a> Walker<'a> {
                     self.cur = pending.state;
                     self.at = pending.at;
                     self.prev = pending.prev;
+                    self.remark = pending.remark;
                     if let Some(log) = &mut self.log {
                         log.resume(pending.log_position);
                     }
@@ -271,14 +287,31 @@ impl<'a> Walker<'a> {
     }
 
     fn log_function_begin(&mut self, subprog: SubprogIdx) {
-        let Some(log) = &mut self.log else { return };
-        log.begin();
+        if let Some(log) = &mut self.log {
+            log.begin();
+        }
         if subprog != SubprogIdx::MAIN {
             let name = self.structure.subprogs[subprog.at()].name.as_deref().unwrap_or_default();
-            log.line(format_args!("Validating {name}() func#{}...", subprog.0));
-        } else if self.rules.log.global_calls == GlobalCalls::ByNumber {
-            self.log_arguments(subprog);
+            self.remark_on_global(format!("Validating {name}() func#{}...", subprog.0));
         }
+    }
+
+    /// The same of a global function, which the oldest kernels say only to those who want a long log.
+    pub fn remark_on_global(&mut self, line: String) {
+        match (self.rules.log.global_calls, &mut self.log) {
+            (GlobalCalls::ByName, _) => self.remark(line),
+            (GlobalCalls::ByNumber, Some(log)) => log.line(format_args!("{line}")),
+            (GlobalCalls::ByNumber, None) => {}
+        }
+    }
+
+    /// Leaves a line in the log that does not refuse the program.
+    pub fn remark(&mut self, line: impl Into<Rc<str>>) {
+        let line = line.into();
+        if let Some(log) = &mut self.log {
+            log.line(format_args!("{line}"));
+        }
+        self.remark = Some(line);
     }
 
     fn log_function_end(&mut self, subprog: SubprogIdx) {
@@ -399,7 +432,8 @@ impl<'a> Walker<'a> {
             self.checkpoints[parent as usize].state.branches += 1;
         }
         let log_position = self.log.as_ref().map_or(0, Log::position);
-        self.pending.push(Pending { state, at, prev: Some(self.at), log_position });
+        let remark = self.remark.clone();
+        self.pending.push(Pending { state, at, prev: Some(self.at), remark, log_position });
         let waiting = self.pending.len();
         if waiting > PENDING_BRANCHES_MAX {
             return Err(Stop::Reject {

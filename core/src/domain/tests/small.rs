@@ -270,7 +270,12 @@ fn ranges_of_one() {
             b
         };
         same("sharing signs once", change(Bounds::share_sign_once));
-        same("sharing signs", change(|b| drop(b.share_sign())));
+        same(
+            "sharing signs",
+            change(|b| {
+                b.share_sign();
+            }),
+        );
         let mut dropped = b;
         if dropped.share_sign() {
             dropped.drop_unmet_piece();

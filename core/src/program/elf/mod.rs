@@ -15,7 +15,7 @@ mod object;
 mod sections;
 mod types;
 
-pub use sections::section_name;
+pub use sections::{section_name, section_name_of_type};
 
 use super::InputError;
 use super::load::Loaded;

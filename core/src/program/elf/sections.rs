@@ -44,6 +44,12 @@ pub fn section_name(prog_type: ProgType, attach: u32, flags: u32) -> Option<&'st
     SECTIONS.iter().filter(same).map(|s| s.name).min_by_key(|name| name.len())
 }
 
+/// The shortest section name for programs of a type, whatever else it says.
+pub fn section_name_of_type(prog_type: ProgType) -> Option<&'static str> {
+    let same = |s: &&SectionType| s.prog_type == prog_type && s.flags == 0 && s.needs.is_none();
+    SECTIONS.iter().filter(same).map(|s| s.name).min_by_key(|name| name.len())
+}
+
 #[doc(alias = "BPF_F_SLEEPABLE")]
 const SLEEPABLE: u32 = 1 << 4;
 #[doc(alias = "BPF_F_XDP_HAS_FRAGS")]

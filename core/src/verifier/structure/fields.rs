@@ -71,7 +71,7 @@ pub(super) fn reserved(i: Insn, set: InsnSet) -> Option<String> {
         class::ST => (i.src() == 0, "BPF_ST"),
         class::STX if is_atomic(i) => return None,
         class::STX => (i.imm == 0, "BPF_STX"),
-        class::JMP | class::JMP32 => return reserved_jmp(i),
+        class::JMP | class::JMP32 => return reserved_jmp(i, set),
         _ => return reserved_alu(i, set),
     };
     report(clean)
@@ -118,7 +118,7 @@ fn reserved_alu(i: Insn, set: InsnSet) -> Option<String> {
 /// `off` of a move that casts between address spaces.
 const ADDR_SPACE_CAST: i16 = 1;
 
-fn reserved_jmp(i: Insn) -> Option<String> {
+fn reserved_jmp(i: Insn, set: InsnSet) -> Option<String> {
     report(match i.code {
         opcode::CALL => {
             let kfunc = i.src() == opcode::PSEUDO_KFUNC_CALL;
@@ -128,6 +128,10 @@ fn reserved_jmp(i: Insn) -> Option<String> {
         opcode::JA => (i.regs == 0 && i.imm == 0, "BPF_JA"),
         opcode::JA32 => (i.regs == 0 && i.off == 0, "BPF_JA"),
         opcode::EXIT => (i.regs == 0 && i.imm == 0, "BPF_EXIT"),
+        opcode::MAY_GOTO if set <= InsnSet::V4 => {
+            let refused = i.regs != 0 || i.imm != 0 || i.off == 0;
+            return refused.then(|| format!("invalid may_goto off {} imm {}", i.off, i.imm));
+        }
         opcode::MAY_GOTO => {
             return (i.regs != 0 || i.imm != 0).then(|| format!("invalid may_goto imm {}", i.imm));
         }

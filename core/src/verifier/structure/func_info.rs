@@ -1,54 +1,81 @@
 //! `func_info`: which BTF function each subprogram is.
 //!
-//! Left out: the types of a BTF blob that a program brings along ([`Program::btf`]); its functions are taken to be what
-//! [`Program::funcs`] says of them.
+//! A program either brings a BTF blob ([`Program::btf`]), which is checked as a kernel does and whose prototypes count, or gets one
+//! that says what [`Program::funcs`] says: so many numbers, and an integer as result.
 
+use super::signature::{Reading, Signature, SignatureFault};
 use super::{Refusal, Subprog};
-use crate::btf::Linkage;
+use crate::btf::{Body, Btf, Linkage, TypeId, validate};
 use crate::isa::InsnIdx;
+use crate::kernel::{ArgTags, ProgType, Rules};
 use crate::program::{Func, Program};
 use crate::verifier::Errno;
 
-/// What the verifier needs to know of a BTF function.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BtfFunction {
-    /// First instruction, by `func_info`.
-    pub insn: InsnIdx,
-    /// Name.
-    pub name: String,
-    /// Linkage.
-    pub linkage: Linkage,
-    /// Number of arguments, all of them scalars of 64 bits.
-    pub args: u8,
+/// A program's own types.
+pub(super) struct Types {
+    btf: Btf,
+    /// The type that each line of `func_info` names.
+    ids: Vec<TypeId>,
+    prog_type: ProgType,
+    tags: ArgTags,
 }
 
-/// The BTF functions of a program, in the order of `func_info`; empty for a program without BTF.
+impl Types {
+    /// Whether a line's function returns an integer of at most 64 bits, or an enumeration.
+    fn returns_integer(&self, line: usize) -> bool {
+        let ret = self.ids.get(line).and_then(|id| self.btf.function(*id)).and_then(|f| self.btf.skip_modifiers(f.ret));
+        match ret.and_then(|id| self.btf.get(id)).map(|t| &t.body) {
+            Some(Body::Int { size, .. }) => *size <= 8,
+            Some(Body::Enum { .. } | Body::Enum64 { .. }) => true,
+            _ => false,
+        }
+    }
+
+    fn signature(&self, line: usize, global: bool) -> Result<Signature, SignatureFault> {
+        let reading = Reading { btf: &self.btf, prog_type: self.prog_type, tags: self.tags, global };
+        reading.signature(self.ids.get(line).copied().unwrap_or_default())
+    }
+
+    /// The linkage of a line's function; `None` when the type is no function.
+    fn linkage(&self, line: usize) -> Option<Linkage> {
+        match self.btf.get(*self.ids.get(line)?)?.body {
+            Body::Func { linkage, .. } => Linkage::from_number(linkage),
+            _ => None,
+        }
+    }
+}
+
+/// Checks what the load of the BTF itself would refuse, and gives the types of a program that brings its own. The log is not that
+/// of the program.
+///
+/// Kernel: `btf_parse`, `btf_func_check_meta` (6.1 … 7.3).
 ///
 /// # Errors
 /// A BTF blob with an exception callback is not modelled.
-pub fn functions(program: &Program) -> Result<Vec<BtfFunction>, Refusal> {
+#[doc(alias = "btf_func_check_meta")]
+pub(super) fn check_btf(program: &Program, rules: &Rules) -> Result<Option<Types>, Refusal> {
     const EXCEPTION_TAG: &[u8] = b"exception_callback:";
-    if let Some(blob) = &program.btf
-        && blob.windows(EXCEPTION_TAG.len()).any(|w| w == EXCEPTION_TAG)
-    {
+    let (Some(blob), Some(info)) = (&program.btf, program.type_info()) else {
+        return built_types(program).map(|()| None);
+    };
+    if blob.windows(EXCEPTION_TAG.len()).any(|w| w == EXCEPTION_TAG) {
         return Err(Refusal::unsupported(None, "exception callback"));
     }
-    let function = |f: &Func| BtfFunction { insn: f.insn, name: f.name.clone(), linkage: f.linkage, args: f.args };
-    Ok(program.funcs.iter().map(function).collect())
+    let btf = validate(blob, &rules.btf)
+        .map_err(|refused| Refusal::rejected(None, Errno(refused.errno), format!("(BTF: {})", refused.message)))?;
+    let ids = info.func_info.iter().map(|line| TypeId(line.type_id)).collect();
+    Ok(Some(Types { btf, ids, prog_type: program.prog_type, tags: rules.structure.arg_tags }))
 }
 
-/// Checks what the load of the BTF itself would refuse. Its log is not that of the program.
-///
-/// Kernel: `btf_func_check_meta` (6.1 … 7.3).
-#[doc(alias = "btf_func_check_meta")]
-pub(super) fn check_btf(program: &Program) -> Result<(), Refusal> {
-    for f in functions(program)? {
-        if f.linkage == Linkage::Extern {
+/// What can be wrong with types that are made of [`Program::funcs`].
+fn built_types(program: &Program) -> Result<(), Refusal> {
+    match program.funcs.iter().find(|f| f.linkage == Linkage::Extern) {
+        Some(f) => {
             let text = format!("(BTF: function \"{}\": Invalid func linkage)", f.name);
-            return Err(Refusal::rejected(Some(f.insn), Errno::EINVAL, text));
+            Err(Refusal::rejected(Some(f.insn), Errno::EINVAL, text))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks that the records ascend from instruction 0, and name functions.
@@ -56,11 +83,11 @@ pub(super) fn check_btf(program: &Program) -> Result<(), Refusal> {
 /// Kernel: `check_btf_func_early` (6.7 … 6.18), `prepare_btf_func` (7.3).
 #[doc(alias = "prepare_btf_func")]
 #[doc(alias = "check_btf_func_early")]
-pub(super) fn check_order(program: &Program) -> Result<(), Refusal> {
+pub(super) fn check_order(program: &Program, types: Option<&Types>) -> Result<(), Refusal> {
     let mut previous = None;
-    for func in &program.funcs {
+    for (line, func) in program.funcs.iter().enumerate() {
         check_place(previous, func)?;
-        check_type(program, func)?;
+        check_type(types, line, func)?;
         previous = Some(func.insn);
     }
     Ok(())
@@ -80,11 +107,14 @@ fn check_place(previous: Option<InsnIdx>, func: &Func) -> Result<(), Refusal> {
     }
 }
 
-fn check_type(program: &Program, func: &Func) -> Result<(), Refusal> {
-    if program.btf.is_some() && func.type_id.unwrap_or_default() == 0 {
-        return Err(Refusal::invalid(func.insn, "invalid type id 0 in func info"));
+fn check_type(types: Option<&Types>, line: usize, func: &Func) -> Result<(), Refusal> {
+    match types {
+        Some(types) if types.linkage(line).is_none() => {
+            let id = types.ids.get(line).copied().unwrap_or_default();
+            Err(Refusal::invalid(func.insn, format!("invalid type id {} in func info", id.0)))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks that there is one record for each subprogram, at its start, and that a subprogram with packet loads or tail
@@ -92,13 +122,13 @@ fn check_type(program: &Program, func: &Func) -> Result<(), Refusal> {
 ///
 /// Kernel: `check_btf_func` (6.7 … 7.3).
 #[doc(alias = "check_btf_func")]
-pub(super) fn check_layout(program: &Program, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
+pub(super) fn check_layout(program: &Program, types: Option<&Types>, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
     if program.funcs.is_empty() {
         return check_abnormal_return(subprogs);
     }
     check_count(program, subprogs)?;
-    for (subprog, func) in subprogs.iter_mut().zip(&program.funcs) {
-        join(program, subprog, func)?;
+    for (line, (subprog, func)) in subprogs.iter_mut().zip(&program.funcs).enumerate() {
+        join(types, line, subprog, func)?;
     }
     Ok(())
 }
@@ -106,17 +136,17 @@ pub(super) fn check_layout(program: &Program, subprogs: &mut [Subprog]) -> Resul
 /// Does the work of [`check_order`] and [`check_layout`] in one go, record by record.
 ///
 /// Kernel: `check_btf_func` (6.1).
-pub(super) fn check_all(program: &Program, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
+pub(super) fn check_all(program: &Program, types: Option<&Types>, subprogs: &mut [Subprog]) -> Result<(), Refusal> {
     if program.funcs.is_empty() {
         return check_abnormal_return(subprogs);
     }
     check_count(program, subprogs)?;
     let mut previous = None;
-    for (subprog, func) in subprogs.iter_mut().zip(&program.funcs) {
+    for (line, (subprog, func)) in subprogs.iter_mut().zip(&program.funcs).enumerate() {
         check_place(previous, func)?;
         check_start(subprog, func)?;
-        check_type(program, func)?;
-        join(program, subprog, func)?;
+        check_type(types, line, func)?;
+        join(types, line, subprog, func)?;
         previous = Some(func.insn);
     }
     Ok(())
@@ -138,16 +168,23 @@ fn check_start(subprog: &Subprog, func: &Func) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn join(program: &Program, subprog: &mut Subprog, func: &Func) -> Result<(), Refusal> {
+fn join(types: Option<&Types>, line: usize, subprog: &mut Subprog, func: &Func) -> Result<(), Refusal> {
     check_start(subprog, func)?;
-    // The function that is built for a program without a blob returns an integer.
-    let leaves = subprog.has_ld_abs || subprog.has_tail_call;
-    if program.btf.is_some() && leaves && subprog.start != InsnIdx(0) {
-        return Err(Refusal::unsupported(Some(subprog.start), "return type of a subprogram that may end the program"));
+    if subprog.start != InsnIdx(0) && types.is_some_and(|types| !types.returns_integer(line)) {
+        for (leaves, what) in [(subprog.has_ld_abs, "LD_ABS"), (subprog.has_tail_call, "tail_call")] {
+            if leaves {
+                let text = format!("{what} is only allowed in functions that return 'int'.");
+                return Err(Refusal::invalid(subprog.start, text));
+            }
+        }
     }
     subprog.name = Some(func.name.clone());
-    subprog.linkage = Some(func.linkage);
-    subprog.args = Some(func.args);
+    subprog.linkage = types.map_or(Some(func.linkage), |types| types.linkage(line));
+    let global = subprog.linkage == Some(Linkage::Global);
+    subprog.signature = Some(match types {
+        Some(types) => types.signature(line, global),
+        None => Signature::of_scalars(func.args, &func.name, global),
+    });
     Ok(())
 }
 

@@ -13,6 +13,9 @@ const F_TOKEN_FD: u32 = 1 << 16;
 /// The higher of the two attach types that a cgroup's packet program takes.
 const CGROUP_INET_EGRESS: u32 = 1;
 
+/// The attach type of a socket lookup program.
+const SK_LOOKUP: u32 = 36;
+
 /// Whether a program asks to be allowed to sleep.
 pub(super) fn is_sleepable(program: &Program) -> bool {
     program.prog_flags & F_SLEEPABLE != 0
@@ -38,6 +41,7 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
     match program.prog_type {
         ProgType::Unspec => invalid("(no program type)".to_owned()),
         ProgType::CgroupSkb if attach > CGROUP_INET_EGRESS => invalid(format!("(attach type {attach})")),
+        ProgType::SkLookup if attach != SK_LOOKUP => invalid(format!("(attach type {attach})")),
         ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
         _ if rules.tracing_attach_types.list().contains(&attach) => invalid(format!("(attach type {attach})")),
         t if !is_modelled(t) => Err(Refusal::unsupported(None, format!("program type {t}"))),
@@ -58,7 +62,14 @@ fn is_modelled(prog_type: ProgType) -> bool {
             | Xdp
             | PerfEvent
             | CgroupSkb
+            | LwtIn
+            | LwtOut
+            | LwtXmit
+            | LwtSeg6local
+            | FlowDissector
+            | SkLookup
             | RawTracepoint
+            | RawTracepointWritable
             | Syscall
     )
 }

@@ -28,6 +28,7 @@ mod maps;
 #[cfg(test)]
 mod recorded;
 mod resolve;
+mod signature;
 mod subprogs;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ pub use cfg::Marks;
 pub use const_fold::{ConstRegs, KnownReg};
 pub use fields::{Fault, check_fields, check_immediate};
 pub use flow::{Postorder, Successors};
-pub use func_info::{BtfFunction, functions};
+pub use signature::{ArgKind, Signature, SignatureFault};
 pub use subprogs::Subprog;
 
 use super::{Errno, Rejection, Unsupported, Verdict};
@@ -57,7 +58,7 @@ pub enum Refusal {
 
 impl Refusal {
     fn rejected(at: Option<InsnIdx>, errno: Errno, text: impl Into<String>) -> Refusal {
-        Refusal::Rejected(Rejection { at, errno, text: text.into(), insns_processed: 0 })
+        Refusal::Rejected(Rejection { at, errno, text: text.into(), insns_processed: 0, warning: None })
     }
 
     fn invalid(at: InsnIdx, text: impl Into<String>) -> Refusal {
@@ -112,14 +113,15 @@ pub struct Structure {
 /// The first refusal, in the order of the kernel whose rules are given.
 #[doc(alias = "bpf_check")]
 pub fn check(program: &Program, rules: &Rules) -> Result<Structure, Refusal> {
-    let rules = &rules.structure;
+    let (all, rules) = (rules, &rules.structure);
     maps::check(program, rules)?;
-    func_info::check_btf(program)?;
+    let types = func_info::check_btf(program, all)?;
+    let types = types.as_ref();
     load::check(program, rules)?;
 
     resolve::check_last_insn(program, rules)?;
     if rules.func_info == FuncInfoCheck::EarlyAndLate {
-        func_info::check_order(program)?;
+        func_info::check_order(program, types)?;
     }
     let (layout, kfuncs) = subprogs::discover(program)?;
     if rules.kfunc_lookup == KfuncLookup::WithSubprogs {
@@ -127,9 +129,9 @@ pub fn check(program: &Program, rules: &Rules) -> Result<Structure, Refusal> {
     }
     let mut subprogs = subprogs::check(program, rules, &layout)?;
     if rules.func_info == FuncInfoCheck::EarlyAndLate {
-        func_info::check_layout(program, &mut subprogs)?;
+        func_info::check_layout(program, types, &mut subprogs)?;
     } else {
-        func_info::check_all(program, &mut subprogs)?;
+        func_info::check_all(program, types, &mut subprogs)?;
     }
     if rules.attach_check == AttachCheck::BeforeResolve {
         load::check_sleepable(program, rules)?;

@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use super::flow::{Flow, class};
+use super::signature::{Signature, SignatureFault};
 use crate::btf::Linkage;
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::limits::SUBPROGS_MAX;
@@ -24,8 +25,8 @@ pub struct Subprog {
     pub name: Option<String>,
     /// Linkage in BTF; `None` without BTF.
     pub linkage: Option<Linkage>,
-    /// Number of arguments in BTF; `None` without BTF.
-    pub args: Option<u8>,
+    /// What its prototype says; `None` without BTF.
+    pub signature: Option<Result<Signature, SignatureFault>>,
     /// Whether it holds a call of `bpf_tail_call`.
     pub has_tail_call: bool,
     /// Whether it holds a legacy packet load.

@@ -1,13 +1,13 @@
 //! What a case expects, against what the model says.
 
 use super::read::Case;
-use loopdiff::exec::{End, Limits, Outcome};
-use loopdiff::isa::{Insn, InsnIdx, decode};
-use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff::oracle::{Class, Examiner, Options, Report, Status, Vacuous};
-use loopdiff::program::text::{Check, Expect, Expectation};
-use loopdiff::rewrite::{Rewritten, as_dumped};
-use loopdiff::verifier::{Facts, SiteState};
+use crate::exec::{End, Limits, Outcome};
+use crate::isa::{Insn, InsnIdx, decode};
+use crate::kernel::{KernelVersion, Rules};
+use crate::oracle::{Class, Examiner, Options, Report, Status, Vacuous};
+use crate::program::text::{Check, Expect, Expectation};
+use crate::rewrite::{Rewritten, as_dumped};
+use crate::verifier::{Facts, SiteState};
 use std::fmt;
 
 /// Instructions that a run may take.
@@ -48,7 +48,7 @@ pub fn checks(case: &Case, version: KernelVersion) -> Vec<Check> {
 /// Verifies, rewrites and runs a case under the rules of a kernel.
 pub fn examine(case: &Case, version: KernelVersion) -> Report {
     let limits = Limits { fuel: FUEL, ..Limits::default() };
-    Examiner::new(Options { limits }).examine(&case.file.program, &Rules::of(version))
+    Examiner::new(Options { limits, ..Options::default() }).examine(&case.file.program, &Rules::of(version))
 }
 
 /// What is not as expected. Empty when the check holds.
@@ -110,7 +110,7 @@ impl<'a> Checker<'a> {
         let (expected, holds) = match (said.map(|e| &e.what), &self.report.status) {
             (None | Some(Expect::Accept), status) => ("accept".to_owned(), matches!(status, Status::Accepted { .. })),
             (Some(Expect::Reject { text, errno }), status) => {
-                let holds = matches!(status, Status::Rejected(r) if text.as_ref().is_none_or(|t| r.text.contains(t))
+                let holds = matches!(status, Status::Rejected(r) if text.as_ref().is_none_or(|t| r.text.contains(t) || r.reason().contains(t))
                     && errno.is_none_or(|n| r.errno.0 == n)
                     && (at.is_none() || r.at == at));
                 (reject_text(*errno, text.as_deref(), at), holds)

@@ -1,8 +1,8 @@
 //! From files to cases.
 
-use loopdiff::kernel::{KernelVersion, ProgType};
-use loopdiff::program::text::{self, Expect, Expectation, TestFile};
-use loopdiff::program::{Input, InputError};
+use crate::kernel::{KernelVersion, ProgType};
+use crate::program::text::{self, Expect, Expectation, TestFile};
+use crate::program::{Input, InputError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,8 @@ pub fn read(path: &Path, source: &str) -> Result<Case, InputError> {
         return Err(error.hint("# and a few words").in_file(path));
     };
     let mut file = text::parse(source).map_err(|e| e.in_file(path))?;
-    let vague = |e: &&Expectation| matches!(e.what, Expect::Reject { text: None, .. } | Expect::Reject { errno: None, .. });
+    let vague =
+        |e: &&Expectation| matches!(e.what, Expect::Reject { text: None, .. } | Expect::Reject { errno: None, .. });
     if let Some(vague) = file.expect.all().iter().find(vague) {
         let error = InputError::new("`reject` without error number or text").at_line(vague.line);
         return Err(error.hint("reject: EINVAL \"a part of the log line\"").in_file(path));

@@ -1,0 +1,184 @@
+//! Known divergences: true properties of the kernels that are modelled, each with a story.
+//!
+//! `corpus/known/known.toml` lists them, and this file is part of the command. A finding is a known one when its signature is
+//! listed for the rules, and, where the entry names a fact, when the finding goes away once that fact is set: a mistake of
+//! ours that only looks alike stays a finding.
+
+use crate::kernel::{KernelVersion, ProgType, Rules};
+use crate::oracle::{Examiner, Finding};
+use crate::program::Program;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// A divergence that is known.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownDivergence {
+    /// Its name, and that of its folder beside the list.
+    pub name: String,
+    /// What it is, in a line.
+    pub title: String,
+    /// The signatures that it shows itself by; a `*` at the end stands for any rest.
+    pub signatures: Vec<String>,
+    /// The kernels that have it.
+    pub rules: Vec<String>,
+    /// The program types that have it; empty for all.
+    #[serde(default)]
+    pub prog_types: Vec<String>,
+    /// `fact=value` that takes it away, where one does.
+    #[serde(default)]
+    pub fact: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    #[serde(default)]
+    known: Vec<KnownDivergence>,
+}
+
+/// The known divergences.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Known {
+    all: Vec<KnownDivergence>,
+    /// For each entry with a fact, the rules of its kernels with that fact set.
+    without: Vec<Vec<Rules>>,
+}
+
+/// A list that cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum KnownError {
+    /// Not TOML, or not of this form.
+    #[error("{0}")]
+    Form(String),
+    /// A kernel or fact that does not exist.
+    #[error("known divergence \"{name}\": {why}")]
+    Entry {
+        /// The entry.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Known {
+    /// None: every finding is one.
+    pub fn none() -> Known {
+        Known::default()
+    }
+
+    /// Those of the corpus that this was built with.
+    ///
+    /// # Errors
+    ///
+    /// When the list is broken; a test reads it.
+    pub fn built_in() -> Result<Known, KnownError> {
+        Known::parse(include_str!("../../../corpus/known/known.toml"))
+    }
+
+    /// Reads a list.
+    ///
+    /// # Errors
+    ///
+    /// With the place in the text, or the entry's name.
+    pub fn parse(text: &str) -> Result<Known, KnownError> {
+        let list: List = toml::from_str(text).map_err(|e| KnownError::Form(e.to_string()))?;
+        let mut without = Vec::new();
+        for known in &list.known {
+            let mut altered = Vec::new();
+            let wrong = |why: String| KnownError::Entry { name: known.name.clone(), why };
+            for prog_type in &known.prog_types {
+                prog_type.parse::<ProgType>().map_err(|e| wrong(e.to_string()))?;
+            }
+            for version in &known.rules {
+                let version: KernelVersion = version.parse().map_err(|e| wrong(format!("{e}")))?;
+                if let Some(fact) = &known.fact {
+                    let mut rules = Rules::of(version);
+                    rules.set_text(fact).map_err(|e| wrong(e.to_string()))?;
+                    altered.push(rules);
+                }
+            }
+            without.push(altered);
+        }
+        Ok(Known { all: list.known, without })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[KnownDivergence] {
+        &self.all
+    }
+
+    /// The known divergence that a finding is, if any.
+    pub fn explains(
+        &self,
+        finding: &Finding,
+        program: &Program,
+        rules: &Rules,
+        examiner: &mut Examiner,
+    ) -> Option<&KnownDivergence> {
+        let both = self.all.iter().zip(&self.without);
+        let explaining = both.into_iter().find(|(known, without)| {
+            known.rules.iter().any(|v| v == rules.version.name())
+                && known.has(&finding.signature)
+                && (known.prog_types.is_empty() || known.prog_types.iter().any(|t| t == program.prog_type.name()))
+                && match without.iter().find(|w| w.version == rules.version) {
+                    Some(without) => goes_away(finding, program, without, examiner),
+                    None => known.fact.is_none(),
+                }
+        });
+        explaining.map(|(known, _)| known)
+    }
+}
+
+impl KnownDivergence {
+    /// Whether a signature is one of the entry's.
+    pub fn has(&self, signature: &str) -> bool {
+        self.signatures.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => signature.starts_with(start),
+            None => signature == pattern,
+        })
+    }
+}
+
+/// Whether a finding is gone under other rules.
+fn goes_away(finding: &Finding, program: &Program, rules: &Rules, examiner: &mut Examiner) -> bool {
+    match super::work::examine_caught(examiner, program, rules) {
+        Ok(report) => report.findings.iter().all(|f| f.signature != finding.signature),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_list_can_be_read() {
+        let known = Known::built_in().expect("corpus/known/known.toml");
+        assert!(!known.all().is_empty());
+    }
+
+    #[test]
+    fn broken_lists_name_the_entry() {
+        let entry = |rules: &str, fact: &str| {
+            Known::parse(&format!(
+                "[[known]]\nname = \"a\"\ntitle = \"t\"\nsignatures = [\"x:*\"]\nrules = [{rules}]\n{fact}"
+            ))
+        };
+        assert!(entry("\"6.1\"", "").is_ok());
+        assert!(matches!(entry("\"5.4\"", ""), Err(KnownError::Entry { name, .. }) if name == "a"));
+        assert!(matches!(entry("\"6.1\"", "fact = \"no.such=1\""), Err(KnownError::Entry { .. })));
+        assert!(matches!(entry("\"6.1\"", "colour = 1"), Err(KnownError::Form(_))));
+    }
+
+    #[test]
+    fn a_star_stands_for_any_rest() {
+        let known = Known::parse(
+            "[[known]]\nname = \"a\"\ntitle = \"t\"\nsignatures = [\"safety:*\", \"equivalence:r0\"]\nrules = []",
+        );
+        let known = known.expect("a list");
+        let has = |s: &str| known.all()[0].has(s);
+        assert!(has("safety:both forms:x") && has("equivalence:r0"));
+        assert!(!has("equivalence:r0:upper half") && !has("stack:x"));
+    }
+}

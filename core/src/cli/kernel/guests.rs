@@ -1,0 +1,134 @@
+//! Options of every command that starts guests.
+
+use crate::cli::exit::Failure;
+use crate::cli::items::{self, Item};
+use crate::cli::output::Output;
+use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Machine, Options, Pool};
+use crate::kernel::KernelVersion;
+use crate::program::Program;
+use std::path::PathBuf;
+
+/// Which kernels, and how they are run.
+#[derive(clap::Args, Debug)]
+pub struct Guests {
+    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series.
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    kernel: Vec<String>,
+    /// A kernel of your own: bzImage or vmlinux.
+    #[arg(long, value_name = "PATH")]
+    image: Vec<PathBuf>,
+    /// Guests of each kernel that work at the same time.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    guests: usize,
+    /// Memory of a guest.
+    #[arg(long, value_name = "MIB", default_value_t = Machine::default().memory_mib)]
+    memory: u32,
+    /// Use the processor's virtualization where it is there, instead of emulation.
+    #[arg(long)]
+    kvm: bool,
+    /// Added to the kernel's command line, e.g. mitigations=auto.
+    #[arg(long, value_name = "ARG")]
+    boot_arg: Vec<String>,
+    /// Processor seconds that a load may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().load_seconds)]
+    load_timeout: u32,
+    /// Processor seconds that a test run may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().run_seconds)]
+    run_timeout: u32,
+}
+
+impl Guests {
+    /// The kernels that are meant, each once.
+    pub fn images(&self) -> Result<Vec<Image>, Failure> {
+        let cache = Cache::of_user();
+        let mut images: Vec<Image> = Vec::new();
+        for wanted in &self.kernel {
+            if wanted == "all" {
+                for version in KernelVersion::ALL {
+                    images.push(cache.find(version.name())?);
+                }
+            } else {
+                images.push(cache.find(wanted)?);
+            }
+        }
+        for path in &self.image {
+            images.push(Image::open(path)?);
+        }
+        let mut seen: Vec<PathBuf> = Vec::new();
+        images.retain(|image| {
+            let is_new = !seen.contains(&image.path);
+            seen.push(image.path.clone());
+            is_new
+        });
+        Ok(images)
+    }
+
+    /// How a pool works with these options.
+    pub fn options(&self) -> Options {
+        Options {
+            machine: Machine {
+                accel: if self.kvm { Accel::KvmIfThere } else { Accel::Tcg },
+                memory_mib: self.memory,
+                boot_args: self.boot_arg.clone(),
+                ..Machine::default()
+            },
+            guests_per_kernel: self.guests.max(1),
+            load_seconds: self.load_timeout,
+            run_seconds: self.run_timeout,
+            ..Options::default()
+        }
+    }
+
+    /// Guests of the kernels that are meant.
+    pub fn start(&self) -> Result<Pool, Failure> {
+        self.start_with(Clock::Real)
+    }
+
+    /// The same with another clock.
+    pub fn start_with(&self, clock: Clock) -> Result<Pool, Failure> {
+        let images = self.images()?;
+        if images.is_empty() {
+            return Err(Failure::Usage("no kernel is named: --kernel VERSION or --image PATH".to_owned()));
+        }
+        let mut options = self.options();
+        options.machine.clock = clock;
+        Ok(Pool::start(&images, options)?)
+    }
+
+    /// Whether a kernel is named.
+    pub fn is_any(&self) -> bool {
+        !self.kernel.is_empty() || !self.image.is_empty()
+    }
+}
+
+/// Programs that are answered before the first of them is shown.
+const CHUNK: usize = 512;
+
+/// Reads programs, asks all kernels about them, and hands on each with its answers, by kernel.
+pub fn each(
+    paths: &[PathBuf],
+    pool: &Pool,
+    ask: &Ask,
+    mut take: impl FnMut(&Item, &Program, &[Answer]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let items = items::load(paths)?;
+    let programs: Vec<(&Item, &Program)> = items.iter().filter_map(|item| Some((item, item.program()?))).collect();
+    for chunk in programs.chunks(CHUNK) {
+        let owned: Vec<Program> = chunk.iter().map(|(_, program)| (*program).clone()).collect();
+        let mut by_kernel: Vec<_> = pool.answer_all(&owned, ask)?.into_iter().map(Vec::into_iter).collect();
+        for (item, program) in chunk {
+            let answers: Vec<Answer> = by_kernel.iter_mut().filter_map(Iterator::next).collect();
+            take(item, program, &answers)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says that a program is passed over.
+pub fn skip(name: &str, why: &str, as_json: bool, output: &mut Output) -> Result<(), Failure> {
+    if as_json {
+        output.json(&serde_json::json!({ "name": name, "skipped": why }))
+    } else {
+        output.line(format_args!("{name}: skipped: {why}"))
+    }
+}

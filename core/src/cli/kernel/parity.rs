@@ -1,0 +1,268 @@
+//! `loopdiff kernel parity`: the model against kernels, and kernels against each other.
+
+use super::guests::Guests;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::items;
+use crate::cli::options::Jobs;
+use crate::cli::output::{Output, Tone};
+use crate::guest::{Answer, Ask, Image, Pool};
+use crate::isa::Insn;
+use crate::kernel::{KernelVersion, Rules};
+use crate::oracle::parity::{self, Aspect, Match, Parity, ParityTally};
+use crate::oracle::versions::{self, Side};
+use crate::program::Program;
+use serde_json::{Map, Value, json};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Arguments of `kernel parity`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Program files (.bpf, .json, .jsonl, .o), or directories of them.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    guests: Guests,
+    #[command(flatten)]
+    jobs: Jobs,
+    /// One JSON object a line: the differences, then a summary.
+    #[arg(long)]
+    json: bool,
+    /// Names of programs that are shown for each signature.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    examples: usize,
+}
+
+pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let pool = args.guests.start()?;
+    let items = items::load(&args.paths)?;
+    let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
+    let mut comparison = Comparison::new(&pool, args.jobs);
+    for chunk in programs.chunks(CHUNK) {
+        comparison.chunk(chunk, |name, compared| {
+            let kernels = pool.kernels().iter().zip(&compared.parity);
+            for (kernel, parity) in kernels.filter(|_| args.json) {
+                let lines = parity.iter().flat_map(|parity| differences(kernel.image(), name, parity));
+                lines.map(|line| output.json(&line)).collect::<Result<(), Failure>>()?;
+            }
+            for signature in compared.differences.iter().filter(|_| args.json) {
+                output.json(&json!({ "between": { "name": name, "signature": signature } }))?;
+            }
+            Ok(())
+        })?;
+    }
+    comparison.report(args.json, args.examples, output).map(|()| Exit::Fine)
+}
+
+/// Programs that are answered before the first of them is compared.
+pub const CHUNK: usize = 512;
+
+/// What is found out about a program.
+pub struct Compared {
+    /// By kernel; nothing for kernels that are not modelled.
+    pub parity: Vec<Option<Parity>>,
+    /// In what kernels differ from each other, by signature.
+    pub differences: Vec<String>,
+}
+
+impl Compared {
+    /// All signatures, each with the kernel or kernels that it is about.
+    pub fn signatures(&self, pool: &Pool) -> Vec<String> {
+        let mut all = self.differences.clone();
+        for (kernel, parity) in pool.kernels().iter().zip(&self.parity) {
+            let different = parity.iter().flatten().filter_map(|(_, result)| match result {
+                Match::Different { signature, .. } => Some(format!("{}: {signature}", kernel.image().label())),
+                Match::Same | Match::NotCompared(_) => None,
+            });
+            all.extend(different);
+        }
+        all.dedup();
+        all
+    }
+}
+
+/// Programs compared with kernels, and what that comes to.
+pub struct Comparison<'a> {
+    pool: &'a Pool,
+    jobs: Jobs,
+    tallies: Vec<ParityTally>,
+    groups: BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Nothing compared yet.
+    pub fn new(pool: &'a Pool, jobs: Jobs) -> Comparison<'a> {
+        let tallies = vec![ParityTally::default(); pool.kernels().len()];
+        Comparison { pool, jobs, tallies, groups: BTreeMap::new() }
+    }
+
+    /// Asks the kernels about programs and compares; hands on what was found out about each, in order.
+    pub fn chunk(
+        &mut self,
+        programs: &[Program],
+        mut take: impl FnMut(&str, &Compared) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut by_kernel: Vec<_> =
+            self.pool.answer_all(programs, &Ask::default())?.into_iter().map(Vec::into_iter).collect();
+        let cases: Vec<(&Program, Vec<Answer>)> = programs
+            .iter()
+            .map(|program| (program, by_kernel.iter_mut().filter_map(Iterator::next).collect()))
+            .collect();
+        let work = |(program, answers): &(&Program, Vec<Answer>)| compare(program, answers, self.pool);
+        let (tallies, groups) = (&mut self.tallies, &mut self.groups);
+        items::in_order(&cases, self.jobs, work, |n, compared| {
+            let Some((program, _)) = cases.get(n) else { return Ok(()) };
+            for (tally, parity) in tallies.iter_mut().zip(&compared.parity) {
+                parity.iter().for_each(|parity| tally.add(&program.name, parity));
+            }
+            for signature in &compared.differences {
+                groups.entry(signature.clone()).or_default().push(program.name.clone());
+            }
+            take(&program.name, &compared)
+        })
+    }
+
+    /// Programs that were compared.
+    pub fn programs(&self) -> u64 {
+        self.tallies.iter().map(|t| t.programs).max().unwrap_or(0)
+    }
+
+    /// The tables, or the summaries as JSON.
+    pub fn report(&self, as_json: bool, examples: usize, output: &mut Output) -> Result<(), Failure> {
+        let (pool, tallies, groups) = (self.pool, &self.tallies, &self.groups);
+        if as_json {
+            return summaries(pool, tallies, groups, output);
+        }
+        table(pool, tallies, output)?;
+        for (kernel, tally) in pool.kernels().iter().zip(tallies) {
+            let heading = format!("{}: the model and the kernel differ", kernel.image().label());
+            list(&heading, &tally.signatures, examples, output)?;
+            for (why, count) in &tally.not_compared {
+                output.line(output.paint(Tone::Faint, format!("{count:>6}  not compared, {why}")))?;
+            }
+        }
+        if pool.kernels().len() > 1 {
+            list("kernels differ from each other", groups, examples, output)?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares the model with what kernels say of a program, and these with each other.
+pub fn compare(program: &Program, answers: &[Answer], pool: &Pool) -> Compared {
+    let numbered =
+        |(kernel, answer): (&crate::guest::Kernel, &Answer)| kernel.facts().with_helper_numbers(&answer.xlated);
+    let dumps: Vec<Vec<Insn>> = pool.kernels().iter().zip(answers).map(numbered).collect();
+    let mut reports = BTreeMap::new();
+    for version in pool.kernels().iter().filter_map(|kernel| kernel.image().version) {
+        reports.entry(version).or_insert_with(|| parity::examine(program, &Rules::of(version)));
+    }
+    let by_kernel = pool.kernels().iter().zip(answers).zip(&dumps);
+    let against_model = by_kernel.clone().map(|((kernel, answer), dump)| {
+        let version = kernel.image().version?;
+        Some(parity::compare(program, reports.get(&version)?, answer, dump, &Rules::of(version)))
+    });
+    let sides: Vec<Side<'_>> =
+        by_kernel.map(|((kernel, answer), dump)| Side { name: kernel.image().label(), answer, dump }).collect();
+    let newest = reports.get(&KernelVersion::NEWEST).or_else(|| reports.values().next_back());
+    let reports = newest.map_or(&[][..], Vec::as_slice);
+    Compared { parity: against_model.collect(), differences: versions::differences(program, reports, &sides) }
+}
+
+fn differences<'a>(image: &'a Image, name: &'a str, parity: &'a Parity) -> impl Iterator<Item = Value> + 'a {
+    parity.iter().filter_map(move |(aspect, result)| match result {
+        Match::Different { signature, evidence } => Some(json!({ "difference": {
+            "kernel": image.label(), "name": name, "aspect": aspect.name(),
+            "signature": signature, "evidence": evidence,
+        } })),
+        Match::Same | Match::NotCompared(_) => None,
+    })
+}
+
+fn summaries(
+    pool: &Pool,
+    tallies: &[ParityTally],
+    groups: &BTreeMap<String, Vec<String>>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let counts = |all: &BTreeMap<String, Vec<String>>| -> Map<String, Value> {
+        all.iter().map(|(signature, names)| (signature.clone(), names.len().into())).collect()
+    };
+    for (kernel, tally) in pool.kernels().iter().zip(tallies) {
+        let aspects: Map<String, Value> = tally
+            .aspects
+            .iter()
+            .map(|(aspect, [same, different, not])| {
+                let counts = json!({ "same": same, "different": different, "not_compared": not });
+                (aspect.name().to_owned(), counts)
+            })
+            .collect();
+        output.json(&json!({ "summary": {
+            "kernel": kernel.image().label(), "release": kernel.image().release, "programs": tally.programs,
+            "aspects": aspects, "signatures": counts(&tally.signatures), "not_compared": tally.not_compared,
+            "guest": speed(kernel),
+        } }))?;
+    }
+    output.json(&json!({ "summary": { "between": counts(groups) } }))
+}
+
+fn speed(kernel: &crate::guest::Kernel) -> Value {
+    let tally = kernel.tally();
+    let rate = tally.programs as f64 / tally.cpu_seconds.max(1e-9);
+    json!({
+        "programs": tally.programs, "guests": tally.guests, "flukes": tally.flukes,
+        "cpu_seconds": tally.cpu_seconds, "programs_per_cpu_second": rate.round(),
+    })
+}
+
+/// Shares of agreement, a column a kernel.
+fn table(pool: &Pool, tallies: &[ParityTally], output: &mut Output) -> Result<(), Failure> {
+    let mut head = format!("{:10}", "");
+    for kernel in pool.kernels() {
+        head += &format!("{:>24}", kernel.image().point);
+    }
+    let head = output.paint(Tone::Strong, head);
+    output.line(head)?;
+    for aspect in Aspect::ALL {
+        let mut row = format!("{:10}", aspect.name());
+        for tally in tallies {
+            let [same, different, _] = tally.aspects.get(&aspect).copied().unwrap_or_default();
+            let all = same + different;
+            let share = 100.0 * same as f64 / all.max(1) as f64;
+            row += &if all == 0 {
+                format!("{:>24}", "-")
+            } else {
+                format!("{:>24}", format!("{same}/{all} {share:6.2} %"))
+            };
+        }
+        output.line(row)?;
+    }
+    let mut row = format!("{:10}", "guests");
+    for kernel in pool.kernels() {
+        let tally = kernel.tally();
+        let rate = tally.programs as f64 / tally.cpu_seconds.max(1e-9);
+        row += &format!("{:>24}", format!("{rate:.0} programs/CPU-s"));
+    }
+    output.line(row)
+}
+
+/// Signatures by how many programs they have.
+fn list(
+    heading: &str,
+    signatures: &BTreeMap<String, Vec<String>>,
+    examples: usize,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let heading = output.paint(Tone::Strong, heading);
+    let total: usize = signatures.values().map(Vec::len).sum();
+    output.line(format_args!("\n{heading}: {total} in {} groups", signatures.len()))?;
+    let mut all: Vec<_> = signatures.iter().collect();
+    all.sort_by_key(|(_, names)| Reverse(names.len()));
+    for (signature, names) in all {
+        let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
+        let shown = output.paint(Tone::Faint, shown.join(" "));
+        output.line(format_args!("{:>6}  {signature}  {shown}", names.len()))?;
+    }
+    Ok(())
+}

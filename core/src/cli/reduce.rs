@@ -1,0 +1,205 @@
+//! `loopdiff reduce`: a smaller case with the same finding, or with the same verdict.
+
+use super::exit::{Exit, Failure};
+use super::items::{self, Item};
+use super::options::RulesOption;
+use super::output::{Output, note};
+use super::run::Seed;
+use crate::exec::Limits;
+use crate::kernel::{KernelVersion, Rules};
+use crate::oracle::{Examiner, Options, Status, status};
+use crate::program::json::Form;
+use crate::program::{Loaded, Program, json};
+use crate::reduce::{self, Budget, End, Keep, Reduced};
+use crate::repro;
+use crate::verifier::SiteState;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Arguments of `reduce`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Program file (.bpf, .json, .jsonl, .o).
+    #[arg(value_name = "CASE")]
+    case: PathBuf,
+    /// The program of that name, where the file has several.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    rules: RulesOption,
+    /// What must stay.
+    #[arg(long, value_name = "WHAT", default_value = "finding")]
+    keep: What,
+    /// Signature of the finding that must stay [default: the first one that the case has].
+    #[arg(long, value_name = "SIGNATURE")]
+    signature: Option<String>,
+    /// File to write [default: standard output, as assembly]; its extension says the format (.bpf, .json, .c).
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Candidates that are tried.
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    attempts: u32,
+    /// Seconds after which the best so far is taken.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    seconds: u64,
+    #[command(flatten)]
+    seed: Seed,
+    /// Instructions that a run may take.
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    fuel: u64,
+    /// One JSON object on standard output, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What must stay.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    /// The finding, by its signature.
+    Finding,
+    /// The verdict: accepted with loops of the same fates, or refused with the same message but for numbers.
+    Verdict,
+}
+
+pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let item = one(args)?;
+    let program = item.program().ok_or_else(|| unsupported(&item))?;
+    let version = args.rules.versions(&item.rules).into_iter().next().unwrap_or(KernelVersion::NEWEST);
+    let rules = args.rules.rules(version);
+    let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
+    let mut examiner = Examiner::new(Options { limits, ..Options::default() });
+    let kept = match args.keep {
+        What::Verdict => verdict(program, &rules),
+        What::Finding => signature(args, program, version, &mut examiner)?,
+    };
+    let mut is_kept = |candidate: &Program| match args.keep {
+        What::Verdict => verdict(candidate, &rules) == kept,
+        What::Finding => examiner.examine(candidate, &rules).findings.iter().any(|f| f.signature == kept),
+    };
+    let end = Instant::now() + Duration::from_secs(args.seconds);
+    let reduced = reduce::reduce(program, Budget { attempts_max: args.attempts }, &mut |candidate| {
+        if Instant::now() >= end { Keep::Stop } else { is_kept(candidate).into() }
+    });
+    report(args, version, &kept, &reduced, output)?;
+    Ok(Exit::Fine)
+}
+
+/// The one program that is meant.
+fn one(args: &Args) -> Result<Item, Failure> {
+    let mut items = items::load(std::slice::from_ref(&args.case))?;
+    items.retain(|item| args.name.as_deref().is_none_or(|name| item.loaded.name() == name));
+    let names: Vec<String> = items.iter().take(10).map(|i| i.loaded.name().to_owned()).collect();
+    match items.pop() {
+        Some(item) if items.is_empty() => Ok(item),
+        Some(_) => Err(Failure::Usage(format!("one program is reduced; choose it with --name: {}", names.join(", ")))),
+        None => Err(Failure::Usage(format!("no program is called \"{}\"", args.name.as_deref().unwrap_or_default()))),
+    }
+}
+
+fn unsupported(item: &Item) -> Failure {
+    match &item.loaded {
+        Loaded::Unsupported { name, what } => Failure::Usage(format!("{name}: unsupported: {what}")),
+        Loaded::Program(program) => Failure::Usage(format!("{}: no program", program.name)),
+    }
+}
+
+/// The signature that must stay.
+fn signature(
+    args: &Args,
+    program: &Program,
+    version: KernelVersion,
+    examiner: &mut Examiner,
+) -> Result<String, Failure> {
+    let found = examiner.examine(program, &args.rules.rules(version)).findings;
+    let Some(first) = found.first() else {
+        let hint = "--keep verdict keeps the verdict instead";
+        return Err(Failure::Usage(format!("{}: no finding under the rules of {version}; {hint}", program.name)));
+    };
+    let wanted = args.signature.as_ref().unwrap_or(&first.signature);
+    if found.iter().any(|f| f.signature == *wanted) {
+        return Ok(wanted.clone());
+    }
+    let signatures: BTreeSet<&str> = found.iter().map(|f| f.signature.as_str()).collect();
+    let signatures = signatures.into_iter().collect::<Vec<_>>().join("; ");
+    Err(Failure::Usage(format!("no finding has the signature \"{wanted}\"; there are: {signatures}")))
+}
+
+/// A verdict without places and numbers.
+fn verdict(program: &Program, rules: &Rules) -> String {
+    match status(program, rules) {
+        Status::Accepted { facts, .. } => {
+            let fate = |state: &SiteState| match state {
+                SiteState::NeverReached => "never reached".to_owned(),
+                SiteState::Fit(_) => "inlined".to_owned(),
+                SiteState::Unfit(why) => format!("not inlined: {why}"),
+            };
+            let fates: BTreeSet<String> = facts.loops.iter().map(|l| fate(&l.state)).collect();
+            let fates = fates.into_iter().collect::<Vec<_>>().join(", ");
+            if fates.is_empty() { "accepted".to_owned() } else { format!("accepted, loops {fates}") }
+        }
+        Status::Rejected(rejection) => {
+            format!("rejected ({}): {}", rejection.errno.0, repro::blank_numbers(&rejection.text))
+        }
+        Status::Unsupported(what) => format!("unsupported: {}", repro::blank_numbers(&what.what)),
+    }
+}
+
+fn report(
+    args: &Args,
+    version: KernelVersion,
+    kept: &str,
+    reduced: &Reduced,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let comments = [format!("Kept under the rules of {version}: {kept}")];
+    if let Some(path) = &args.out {
+        let bytes = written(path, &reduced.program, &comments);
+        crate::campaign::write_whole(path, &bytes).map_err(|e| Failure::file(path, e))?;
+    }
+    let end = match reduced.end {
+        End::Minimal => "nothing smaller was found",
+        End::Budget => "no attempts are left",
+        End::Stopped => "the time is over",
+    };
+    if args.json {
+        let size = |size: &reduce::Size| {
+            json!({ "insns": size.insns, "funcs": size.funcs, "maps": size.maps, "inputs": size.inputs,
+                    "input_bytes": size.input_bytes })
+        };
+        return output.json(&json!({ "reduced": {
+            "name": reduced.program.name,
+            "rules": version.name(),
+            "kept": kept,
+            "before": size(&reduced.before),
+            "after": size(&reduced.after),
+            "attempts": reduced.attempts,
+            "minimal": reduced.end == End::Minimal,
+            "program": serde_json::from_str::<serde_json::Value>(&json::write(
+                std::slice::from_ref(&reduced.program), Form::Document)).unwrap_or_default(),
+        }}));
+    }
+    note(format_args!("kept:   {kept}"));
+    note(format_args!("before: {}", reduced.before));
+    note(format_args!("after:  {}", reduced.after));
+    note(format_args!("{} attempts; {end}", reduced.attempts));
+    match &args.out {
+        Some(_) => Ok(()),
+        None => output.bytes(repro::bpf(&reduced.program, &comments).as_bytes()),
+    }
+}
+
+/// The case in the format that a file's name says; assembly where it says nothing.
+fn written(path: &Path, program: &Program, comments: &[String]) -> Vec<u8> {
+    let one = std::slice::from_ref(program);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => json::write(one, Form::Document).into_bytes(),
+        Some("jsonl") => json::write(one, Form::Lines).into_bytes(),
+        Some("c") => {
+            let claims = repro::Claims { comments: comments.to_vec(), ..repro::Claims::default() };
+            repro::selftest_asm(program, &claims).into_bytes()
+        }
+        _ => repro::bpf(program, comments).into_bytes(),
+    }
+}

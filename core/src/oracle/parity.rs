@@ -1,0 +1,435 @@
+//! The model against a real kernel: what both say of one program, aspect by aspect.
+//!
+//! The kernel's side is a recorded or fresh [`Answer`]; nothing here talks to a guest. A difference has a signature, the same
+//! for all programs that differ in the same way. What cannot be compared is said, with the reason.
+//!
+//! Bytes that come from addresses are left out of results: the model runs a program under several layouts of memory, and
+//! what is not the same in all of them counts as an address.
+
+use super::{Examiner, Options, Report, Status};
+use crate::exec::{AddressMask, End, LAYOUT_SEEDS, Limits, Outcome};
+use crate::guest::{Answer, RunAnswer, Verdict};
+use crate::isa::{Insn, opcode};
+use crate::kernel::limits::HELPER_LOOP;
+use crate::kernel::{HelperImms, MapType, ProgType, Rules};
+use crate::program::{Program, SubprogIdx};
+use crate::repro::blank_numbers;
+use crate::rewrite::{self, Comparison, LateError, Rewritten};
+use crate::verifier::{Errno, Facts, Rejection, SiteState};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Aspect {
+    /// Accepted or refused.
+    Verdict,
+    /// The error number of a refusal.
+    Errno,
+    /// The reason of a refusal, word by word.
+    Message,
+    /// Which `bpf_loop` calls are inlined.
+    Sites,
+    /// The rewritten instructions, in normal form.
+    Xlated,
+    /// The stack depth of each subprogram after inlining.
+    Stack,
+    /// How many instructions were walked.
+    Count,
+    /// What a run returns and leaves behind.
+    Run,
+}
+
+impl Aspect {
+    /// All of them.
+    pub const ALL: [Aspect; 8] = [
+        Aspect::Verdict,
+        Aspect::Errno,
+        Aspect::Message,
+        Aspect::Sites,
+        Aspect::Xlated,
+        Aspect::Stack,
+        Aspect::Count,
+        Aspect::Run,
+    ];
+
+    /// The word in tables and signatures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Aspect::Verdict => "verdict",
+            Aspect::Errno => "errno",
+            Aspect::Message => "message",
+            Aspect::Sites => "sites",
+            Aspect::Xlated => "xlated",
+            Aspect::Stack => "stack",
+            Aspect::Count => "count",
+            Aspect::Run => "run",
+        }
+    }
+}
+
+/// How an aspect compares.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Match {
+    /// The same.
+    Same,
+    /// Different.
+    Different {
+        /// The kind of difference: no places, no values.
+        signature: String,
+        /// Both sides.
+        evidence: String,
+    },
+    /// Nothing to compare.
+    NotCompared(String),
+}
+
+impl Match {
+    fn of<T: PartialEq + fmt::Debug>(ours: &T, kernel: &T, signature: impl FnOnce() -> String) -> Match {
+        if ours == kernel {
+            return Match::Same;
+        }
+        Match::Different { signature: signature(), evidence: format!("ours {ours:?}, kernel {kernel:?}") }
+    }
+}
+
+/// Every aspect that applies to a program; runs one by one.
+pub type Parity = Vec<(Aspect, Match)>;
+
+/// Instructions that a run may take before it counts as endless.
+const FUEL: u64 = 200_000_000;
+
+/// Verifies, rewrites and runs a program, once for each layout of memory.
+///
+/// The first report is the answer; the others tell which bytes of the runs come from addresses. Programs that are refused are
+/// looked at once.
+pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for layout_seed in LAYOUT_SEEDS {
+        let limits = Limits { fuel: FUEL, layout_seed, ..Limits::default() };
+        let report = Examiner::new(Options { limits, ..Options::default() }).examine(program, rules);
+        let ran = !report.runs.is_empty();
+        reports.push(report);
+        if !ran {
+            break;
+        }
+    }
+    reports
+}
+
+/// Compares what the model says, in the reports of [`examine`], with a kernel's answer. `dump` is the answer's dump with
+/// the helpers' numbers in helper calls.
+pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[Insn], rules: &Rules) -> Parity {
+    let Some(report) = reports.first() else { return Vec::new() };
+    let kernel_accepts = match &answer.verdict {
+        Verdict::Accept => true,
+        Verdict::Reject => false,
+        Verdict::NotRun(why) => return vec![(Aspect::Verdict, Match::NotCompared(why.clone()))],
+        other => {
+            let (signature, evidence) = (format!("kernel: {other}"), other.to_string());
+            return vec![(Aspect::Verdict, Match::Different { signature, evidence })];
+        }
+    };
+    match (&report.status, kernel_accepts) {
+        (Status::Unsupported(unsupported), _) => {
+            vec![(Aspect::Verdict, Match::NotCompared(format!("not modelled: {}", unsupported.what)))]
+        }
+        (Status::Accepted { facts, rewritten }, true) => {
+            let mut parity = vec![(Aspect::Verdict, Match::Same)];
+            let ours = sites_of(facts);
+            let kernel = sites_in_dump(dump);
+            parity.push((Aspect::Sites, Match::of(&ours, &kernel, || "sites".to_owned())));
+            parity.push((Aspect::Xlated, compare_xlated(rewritten, dump, rules)));
+            parity.push((Aspect::Stack, compare_stack(rewritten, answer)));
+            parity.push((Aspect::Count, compare_count(facts.insns_processed, answer.insns_processed)));
+            parity.extend(compare_runs(program, reports, &answer.runs).into_iter().map(|run| (Aspect::Run, run)));
+            parity
+        }
+        (Status::Rejected(rejection), false) => {
+            let errno = Match::of(&rejection.errno.0, &answer.errno, || {
+                format!("errno: ours {}, kernel {}", rejection.errno.0, answer.errno)
+            });
+            let is_internal = rejection.errno == Errno::EFAULT;
+            let count = match is_internal {
+                // Statistics are not printed, or not of the walk, when a kernel contradicts itself.
+                true => Match::NotCompared("a verifier bug of the kernel".to_owned()),
+                false => compare_count(rejection.insns_processed, answer.insns_processed),
+            };
+            vec![
+                (Aspect::Verdict, Match::Same),
+                (Aspect::Errno, errno),
+                (Aspect::Message, compare_message(rejection, answer)),
+                (Aspect::Count, count),
+            ]
+        }
+        (Status::Accepted { .. }, false) => {
+            let signature =
+                format!("verdict: ours accept, kernel {} [{}]", answer.errno, blank_numbers(reason(answer)));
+            let evidence = format!("the kernel refuses: {}", reason(answer));
+            vec![(Aspect::Verdict, Match::Different { signature, evidence })]
+        }
+        (Status::Rejected(rejection), true) => {
+            let signature =
+                format!("verdict: ours {} [{}], kernel accept", rejection.errno.0, blank_numbers(rejection.reason()));
+            let evidence = format!("we refuse: {}", rejection.text);
+            vec![(Aspect::Verdict, Match::Different { signature, evidence })]
+        }
+    }
+}
+
+/// The line that says why: of the log, or of the kernel's own messages where it contradicts itself.
+pub fn reason(answer: &Answer) -> &str {
+    let warned = || answer.kmsg.lines().find(|line| !line.starts_with("---"));
+    match warned() {
+        Some(line) if answer.errno == Errno::EFAULT.0 && !answer.message.starts_with("verifier bug") => line,
+        _ => &answer.message,
+    }
+}
+
+/// The reason of a refusal stands in the log, or, where a kernel contradicts itself, among its own messages.
+fn compare_message(rejection: &Rejection, answer: &Answer) -> Match {
+    if answer.message.trim_end() == rejection.text {
+        return Match::Same;
+    }
+    let ours = rejection.reason();
+    if reason(answer).trim_end() == ours {
+        return Match::Same;
+    }
+    Match::Different {
+        signature: format!("message: ours [{}], kernel [{}]", blank_numbers(ours), blank_numbers(reason(answer))),
+        evidence: format!("ours \"{ours}\", kernel \"{}\"", reason(answer)),
+    }
+}
+
+fn compare_count(ours: u32, kernel: u32) -> Match {
+    Match::of(&ours, &kernel, || {
+        let more = if ours > kernel { "more" } else { "fewer" };
+        format!("count: {more} instructions walked than by the kernel")
+    })
+}
+
+fn compare_xlated(rewritten: &Rewritten, dump: &[Insn], rules: &Rules) -> Match {
+    let late = match rewrite::late_fixups(rewritten, rules) {
+        Ok(late) => late,
+        Err(LateError::NotModelled { what, .. }) => return Match::NotCompared(format!("not modelled: {what}")),
+        Err(LateError::JumpTooLong(_)) => return Match::NotCompared("a jump is too long".to_owned()),
+    };
+    match rewrite::compare(&late, dump, HelperImms::NUMBERS) {
+        Comparison::Same { .. } => Match::Same,
+        Comparison::Different { at, ours, kernel } => {
+            let code = |insn: Option<Insn>| insn.map_or("the end".to_owned(), |i| format!("opcode {:#04x}", i.code));
+            let bytes = |insn: Option<Insn>| insn.map_or("the end".to_owned(), |i| format!("{:02x?}", i.to_bytes()));
+            Match::Different {
+                signature: format!("xlated: ours {}, kernel {}", code(ours), code(kernel)),
+                evidence: format!("instruction {at}: ours {}, kernel {}", bytes(ours), bytes(kernel)),
+            }
+        }
+    }
+}
+
+fn compare_stack(rewritten: &Rewritten, answer: &Answer) -> Match {
+    if rewritten.program.insns.iter().any(|i| i.code == opcode::MAY_GOTO) {
+        return Match::NotCompared("may_goto takes stack of its own".to_owned());
+    }
+    let ours = &rewritten.stack_depth;
+    let kernel: Option<Vec<u16>> = if answer.stack_line.is_empty() {
+        let start = |n: usize| rewritten.layout.start(SubprogIdx(n as u16));
+        let name = |n: usize| rewritten.program.func_name(start(n));
+        let all = (0..ours.len()).map(|n| answer.stack_by_name.get(name(n)?).copied()).collect();
+        // Two functions of one name cannot be told apart.
+        Option::filter(all, |_| answer.stack_by_name.len() == ours.len())
+    } else {
+        answer.stack_line.split('+').map(|n| n.parse().ok()).collect()
+    };
+    match kernel {
+        Some(kernel) => Match::of(ours, &kernel, || "stack".to_owned()),
+        None => Match::NotCompared("the kernel does not name every subprogram".to_owned()),
+    }
+}
+
+/// Compares the inlined form on each input, which is what the kernel ran, with the kernel's runs.
+pub fn compare_runs(program: &Program, reports: &[Report], kernel: &[RunAnswer]) -> Vec<Match> {
+    let one = |(n, run): (usize, &RunAnswer)| compare_run(program, &outcomes(reports, n), run);
+    kernel.iter().enumerate().map(one).collect()
+}
+
+/// The inlined form's outcomes on one input, by layout of memory.
+pub fn outcomes(reports: &[Report], input: usize) -> Vec<Outcome> {
+    reports.iter().filter_map(|report| report.runs.get(input)).map(|pair| pair.rewritten.clone()).collect()
+}
+
+fn compare_run(program: &Program, ours: &[Outcome], kernel: &RunAnswer) -> Match {
+    let Some(first) = ours.first() else { return Match::NotCompared("the model does not run it".to_owned()) };
+    if kernel.err != 0 {
+        return Match::NotCompared(format!("the kernel refuses the input with errno {}", kernel.err));
+    }
+    let r0 = match &first.end {
+        End::Returned(r0) => *r0,
+        End::Unsupported(what) => return Match::NotCompared(format!("not modelled: {what}")),
+        End::OutOfFuel => return Match::NotCompared("out of fuel".to_owned()),
+        End::Trapped(_) => {
+            let (signature, evidence) = ("run: ours traps".to_owned(), first.end.to_string());
+            return Match::Different { signature, evidence };
+        }
+    };
+    let mask = AddressMask::of(ours);
+    if mask.flow {
+        return Match::NotCompared("addresses decide the way".to_owned());
+    }
+    let different = |what: &str, at: usize, ours: &[u8], kernel: &[u8]| Match::Different {
+        signature: format!("run: {what}"),
+        evidence: format!("{what} from byte {at}: ours {:02x?}, kernel {:02x?}", from(ours, at), from(kernel, at)),
+    };
+    let (r0, retval) = (r0.to_le_bytes(), kernel.retval.to_le_bytes());
+    if let Some(at) = first_difference(&r0[..4], &retval, &mask.r0) {
+        return different("return value", at, &r0[..4], &retval);
+    }
+    let arrays = |all: &[Vec<u8>]| -> Vec<u8> { of_arrays(program, all).flatten().copied().collect() };
+    let maps = arrays(&first.maps);
+    let map_mask: Vec<bool> = of_arrays(program, &mask.maps).flatten().copied().collect();
+    if let Some(at) = first_difference(&maps, &kernel.maps.0, &map_mask) {
+        return different("maps", at, &maps, &kernel.maps.0);
+    }
+    if program.prog_type == ProgType::Syscall
+        && let Some(at) = first_difference(&first.ctx, &kernel.ctx.0, &mask.ctx)
+    {
+        return different("context", at, &first.ctx, &kernel.ctx.0);
+    }
+    let skipped = link_layer_bytes(program.prog_type);
+    let tail = |bytes: &'_ [u8]| bytes.get(skipped..).unwrap_or_default().to_vec();
+    let (packet, kernel_packet) = (tail(&first.packet), tail(&kernel.data.0));
+    if let Some(at) = first_difference(&packet, &kernel_packet, mask.packet.get(skipped..).unwrap_or_default()) {
+        return different("packet", at, &packet, &kernel_packet);
+    }
+    Match::Same
+}
+
+/// Bytes at the start of a packet that a test run gives back as zeros: the link layer's, for types that do not see it.
+///
+/// Kernel: `bpf_prog_test_run_skb` (6.1 … 7.3).
+#[doc(alias = "bpf_prog_test_run_skb")]
+fn link_layer_bytes(prog_type: ProgType) -> usize {
+    const ETH_HLEN: usize = 14;
+    match prog_type {
+        ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp => 0,
+        _ => ETH_HLEN,
+    }
+}
+
+/// What belongs to array maps: a kernel's answer has no others.
+pub fn of_arrays<'a, T>(program: &'a Program, all: &'a [Vec<T>]) -> impl Iterator<Item = &'a Vec<T>> {
+    program.maps.iter().zip(all).filter(|(map, _)| map.map_type == MapType::Array).map(|(_, values)| values)
+}
+
+fn from(bytes: &[u8], at: usize) -> &[u8] {
+    const SHOWN: usize = 16;
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.get(..SHOWN).unwrap_or(rest)
+}
+
+/// The first of the kernel's bytes that differs and does not come from an address. The kernel's may be fewer.
+fn first_difference(ours: &[u8], kernel: &[u8], mask: &[bool]) -> Option<usize> {
+    let differs = |at: &usize| {
+        let masked = mask.get(*at).copied().unwrap_or(false);
+        !masked && ours.get(*at).copied().unwrap_or(0) != kernel.get(*at).copied().unwrap_or(0)
+    };
+    (0..kernel.len()).find(differs)
+}
+
+/// Which `bpf_loop` calls of a dump were inlined and which stayed, in order: `true` for an inlined one.
+///
+/// The inlined sequence begins with the comparison with 2²³ and the load of −E2BIG.
+pub fn sites_in_dump(dump: &[Insn]) -> Vec<bool> {
+    const GUARD: Insn = Insn::new(0xb5, 1, 0, 2, 1 << 23);
+    const E2BIG: Insn = Insn::new(0xb4, 0, 0, 0, -7);
+    let mut sites = Vec::new();
+    for (n, insn) in dump.iter().enumerate() {
+        if insn.code == opcode::CALL && insn.src() == 0 && insn.imm == HELPER_LOOP {
+            sites.push(false);
+        } else if *insn == GUARD && dump.get(n + 1) == Some(&E2BIG) {
+            sites.push(true);
+        }
+    }
+    sites
+}
+
+/// The same of the model: dead calls are not in the rewritten program.
+pub fn sites_of(facts: &Facts) -> Vec<bool> {
+    let live = facts.loops.iter().filter(|l| l.state != SiteState::NeverReached);
+    live.map(|l| matches!(l.state, SiteState::Fit(_))).collect()
+}
+
+/// Counts over many programs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ParityTally {
+    /// Programs.
+    pub programs: u64,
+    /// By aspect: the same, different, not compared.
+    pub aspects: BTreeMap<Aspect, [u64; 3]>,
+    /// The programs of each signature.
+    pub signatures: BTreeMap<String, Vec<String>>,
+    /// Why things were not compared.
+    pub not_compared: BTreeMap<String, u64>,
+}
+
+impl ParityTally {
+    /// Adds a program.
+    pub fn add(&mut self, name: &str, parity: &Parity) {
+        self.programs += 1;
+        for (aspect, result) in parity {
+            let counts = self.aspects.entry(*aspect).or_default();
+            match result {
+                Match::Same => counts[0] += 1,
+                Match::Different { signature, .. } => {
+                    counts[1] += 1;
+                    let names = self.signatures.entry(signature.clone()).or_default();
+                    if names.last().is_none_or(|last| last != name) {
+                        names.push(name.to_owned());
+                    }
+                }
+                Match::NotCompared(why) => {
+                    counts[2] += 1;
+                    *self.not_compared.entry(format!("{}: {why}", aspect.name())).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_are_read_off_dumps() {
+        let helper = Insn::new(opcode::CALL, 0, 0, 0, HELPER_LOOP);
+        let guard = [Insn::new(0xb5, 1, 0, 2, 1 << 23), Insn::new(0xb4, 0, 0, 0, -7)];
+        let dump = [guard[0], guard[1], helper, guard[0], helper, guard[0], guard[1]];
+        assert_eq!(sites_in_dump(&dump), [true, false, false, true]);
+    }
+
+    #[test]
+    fn addresses_do_not_count() {
+        assert_eq!(first_difference(&[1, 2, 3], &[1, 9, 3], &[false, true, false]), None);
+        assert_eq!(first_difference(&[1, 2, 3], &[1, 9, 4], &[false, true, false]), Some(2));
+        assert_eq!(first_difference(&[1, 2, 3], &[1], &[]), None);
+        assert_eq!(first_difference(&[1], &[1, 0, 5], &[]), Some(2));
+    }
+
+    #[test]
+    fn a_tally_counts_each_program_once_a_signature() {
+        let mut tally = ParityTally::default();
+        let different = |s: &str| Match::Different { signature: s.to_owned(), evidence: String::new() };
+        let parity = vec![
+            (Aspect::Verdict, Match::Same),
+            (Aspect::Run, different("run: maps")),
+            (Aspect::Run, different("run: maps")),
+            (Aspect::Run, Match::NotCompared("out of fuel".to_owned())),
+        ];
+        tally.add("a", &parity);
+        tally.add("b", &parity);
+        assert_eq!(tally.signatures["run: maps"], ["a", "b"]);
+        assert_eq!(tally.aspects[&Aspect::Run], [0, 4, 2]);
+        assert_eq!(tally.not_compared["run: out of fuel"], 2);
+    }
+}

@@ -1,0 +1,154 @@
+//! Kernels against each other: the ways in which they treat one program differently.
+//!
+//! What a backporter wants to see: verdict, inlining, results, and how much work the verifier had. Each difference is a
+//! signature that names what every kernel did, so programs with one cause fall into one group.
+
+use super::Report;
+use super::parity::{self, of_arrays, outcomes, sites_in_dump};
+use crate::exec::AddressMask;
+use crate::guest::{Answer, RunAnswer, Verdict};
+use crate::isa::Insn;
+use crate::program::Program;
+use crate::repro::blank_numbers;
+
+/// A kernel's side.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// Its name in signatures.
+    pub name: &'a str,
+    /// Its answer.
+    pub answer: &'a Answer,
+    /// The answer's dump with the helpers' numbers in helper calls.
+    pub dump: &'a [Insn],
+}
+
+/// A verification that takes so many times another kernel's instructions blows up.
+pub const BLOW_UP: u32 = 10;
+/// Below this nothing blows up.
+const BLOW_UP_MIN: u32 = 2_000;
+
+/// The signatures of all differences; empty when the kernels agree. `reports` are the model's under the rules of one of them
+/// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.
+pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    let reason = |side: &Side<'_>| format!("{} [{}]", side.answer.errno, blank_numbers(parity::reason(side.answer)));
+    let verdict = |side: &Side<'_>| match &side.answer.verdict {
+        Verdict::Reject => reason(side),
+        other => other.to_string(),
+    };
+    // Kernels that all refuse, in other words or with another number, are a group of their own.
+    let all_refuse = sides.iter().all(|side| side.answer.verdict == Verdict::Reject);
+    found.extend(signature(if all_refuse { "reason" } else { "verdict" }, sides, verdict));
+    let accepted: Vec<Side<'_>> = sides.iter().copied().filter(|side| side.answer.verdict == Verdict::Accept).collect();
+    let inlined = |side: &Side<'_>| {
+        let sites = sites_in_dump(side.dump);
+        format!("{} of {} inlined", sites.iter().filter(|inlined| **inlined).count(), sites.len())
+    };
+    found.extend(signature("inlining", &accepted, inlined));
+    if sides.iter().any(|side| !side.answer.kmsg.is_empty()) {
+        let said = |side: &Side<'_>| splat(&side.answer.kmsg);
+        found.extend(signature("kernel message", sides, said));
+    }
+    for input in 0..program.inputs.len() {
+        let mask = AddressMask::of(&outcomes(reports, input));
+        if mask.flow {
+            continue;
+        }
+        let results: Vec<_> = accepted.iter().map(|side| result(program, side.answer.runs.get(input), &mask)).collect();
+        if results.windows(2).any(|pair| pair.first() != pair.last()) {
+            // The values are no signature: name the kernels that agree.
+            let class = |n: usize| results.iter().position(|r| Some(r) == results.get(n)).unwrap_or(n);
+            let groups: Vec<String> =
+                accepted.iter().enumerate().map(|(n, s)| format!("{}={}", s.name, class(n))).collect();
+            found.push(format!("result: {}", groups.join(" ")));
+            break;
+        }
+    }
+    let counts = || accepted.iter().map(|side| side.answer.insns_processed);
+    if let (Some(least), Some(most)) = (counts().min(), counts().max())
+        && most > BLOW_UP_MIN
+        && most / least.max(1) >= BLOW_UP
+    {
+        let of = |count: u32| accepted.iter().find(|s| s.answer.insns_processed == count).map_or("", |s| s.name);
+        found.push(format!("blow-up: {} walks more than {BLOW_UP} times what {} does", of(most), of(least)));
+    }
+    found
+}
+
+/// What every kernel did, when they did not all do the same.
+fn signature(what: &str, sides: &[Side<'_>], of: impl Fn(&Side<'_>) -> String) -> Option<String> {
+    let all: Vec<String> = sides.iter().map(of).collect();
+    if all.windows(2).all(|pair| pair.first() == pair.last()) {
+        return None;
+    }
+    let named: Vec<String> = sides.iter().zip(&all).map(|(side, text)| format!("{} {text}", side.name)).collect();
+    Some(format!("{what}: {}", named.join("; ")))
+}
+
+/// What happened, by a kernel's messages, and in which function: nothing that belongs to one build.
+fn splat(kmsg: &str) -> String {
+    let marks = ["WARNING: ", "BUG: ", "UBSAN: "];
+    let Some(line) = kmsg.lines().find(|line| marks.iter().any(|mark| line.starts_with(mark))) else {
+        return blank_numbers(kmsg.lines().next().unwrap_or("none"));
+    };
+    let function = line.split_ascii_whitespace().find_map(|word| word.split_once("+0x").map(|(name, _)| name));
+    let kind = line.split(':').next().unwrap_or_default();
+    function.map_or_else(|| blank_numbers(line), |name| format!("{kind} in {name}"))
+}
+
+/// A run's result without the bytes that come from addresses.
+fn result(
+    program: &Program,
+    run: Option<&RunAnswer>,
+    mask: &AddressMask,
+) -> Option<(i32, u32, Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let run = run?;
+    let blank = |bytes: &[u8], mask: &[bool]| -> Vec<u8> {
+        let byte = |(n, byte): (usize, &u8)| if mask.get(n).copied().unwrap_or(false) { 0 } else { *byte };
+        bytes.iter().enumerate().map(byte).collect()
+    };
+    let map_mask: Vec<bool> = of_arrays(program, &mask.maps).flatten().copied().collect();
+    let retval = blank(&run.retval.to_le_bytes(), &mask.r0);
+    let retval = retval.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+    let (ctx, data) = (blank(&run.ctx.0, &mask.ctx), blank(&run.data.0, &mask.packet));
+    Some((run.err, retval, ctx, data, blank(&run.maps.0, &map_mask)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Input;
+
+    fn answer(verdict: Verdict, message: &str, retval: u32) -> Answer {
+        let mut answer = Answer::without_load(&Program::default(), verdict);
+        answer.message = message.to_owned();
+        answer.runs = vec![RunAnswer { retval, ..RunAnswer::default() }];
+        answer.insns_processed = 9_000;
+        answer
+    }
+
+    #[test]
+    fn differences_name_what_each_kernel_did() {
+        let program = Program { inputs: vec![Input::default()], ..Program::default() };
+        let (a, b) = (answer(Verdict::Accept, "", 1), answer(Verdict::Reject, "R3 !read_ok", 0));
+        let (c, mut d) = (answer(Verdict::Accept, "", 2), answer(Verdict::Accept, "", 1));
+        fn side<'a>(name: &'a str, answer: &'a Answer) -> Side<'a> {
+            Side { name, answer, dump: &[] }
+        }
+        fn found_by(program: &Program, sides: &[Side<'_>]) -> Vec<String> {
+            differences(program, &[], sides)
+        }
+        assert!(found_by(&program, &[side("x", &a), side("y", &a)]).is_empty());
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
+        d.insns_processed = 90_000;
+        assert_eq!(
+            found_by(&program, &[side("x", &a), side("y", &d)]),
+            ["blow-up: y walks more than 10 times what x does"]
+        );
+        let mut d = Answer { insns_processed: 9_000, ..d.clone() };
+        d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
+        let expected = "kernel message: x none; y WARNING in some_function";
+        assert_eq!(found_by(&program, &[side("x", &a), side("y", &d)]), [expected]);
+    }
+}

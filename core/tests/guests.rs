@@ -1,0 +1,158 @@
+//! Guests, live: where QEMU and an image of the cache are present. `LOOPDIFF_LIVE=must` turns a skip into a failure.
+
+use loopdiff::guest::{Answer, Ask, Cache, GuestError, Image, Jit, Machine, Options, Phase, Pool, Verdict};
+use loopdiff::kernel::KernelVersion;
+use loopdiff::oracle::parity::{Match, compare, examine, sites_in_dump};
+use loopdiff::oracle::twin::{r0_of, twins};
+use loopdiff::program::{Input, Program, text};
+use std::process::Command;
+
+/// The first image that there is, or the reason to skip.
+fn image() -> Option<Image> {
+    let cache = Cache::of_user();
+    let image = KernelVersion::ALL.iter().find_map(|version| cache.find(version.name()).ok());
+    let qemu = Command::new(Machine::default().qemu).arg("--version").output().is_ok();
+    match (image, qemu) {
+        (Some(image), true) => return Some(image),
+        (None, _) => eprintln!("skipped: no kernel in {} (loopdiff kernel fetch)", cache.kernels().display()),
+        (_, false) => eprintln!("skipped: no QEMU"),
+    }
+    assert!(std::env::var("LOOPDIFF_LIVE").as_deref() != Ok("must"), "LOOPDIFF_LIVE=must, but guests cannot run");
+    None
+}
+
+fn program(name: &str, source: &str, inputs: &[u64]) -> Program {
+    let file = text::parse(source).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let input = |n: &u64| Input { ctx: n.to_le_bytes().to_vec(), ..Input::default() };
+    Program { name: name.to_owned(), inputs: inputs.iter().map(input).collect(), ..file.program }
+}
+
+const LOOP: &str = "\
+;;! prog_type = \"raw_tracepoint\"
+    r1 = *(u64 *)(r1 + 0)
+    r2 = cb ll
+    r3 = 0
+    r4 = 0
+    call bpf_loop
+    exit
+cb:
+    r0 = 0
+    exit
+";
+
+/// Eight million times eight million iterations.
+const ENDLESS: &str = "\
+;;! prog_type = \"raw_tracepoint\"
+    r1 = 8388608
+    r2 = outer ll
+    r3 = 0
+    r4 = 0
+    call bpf_loop
+    r0 = 0
+    exit
+outer:
+    r1 = 8388608
+    r2 = inner ll
+    r3 = 0
+    r4 = 0
+    call bpf_loop
+    r0 = 0
+    exit
+inner:
+    r0 = 0
+    exit
+";
+
+const REFUSED: &str = "\
+;;! prog_type = \"raw_tracepoint\"
+    r0 = r3
+    exit
+";
+
+fn names(answers: &[Answer]) -> Vec<&'static str> {
+    answers.iter().map(|answer| answer.verdict.name()).collect()
+}
+
+#[test]
+fn programs_are_answered_whatever_their_neighbours_do() {
+    let Some(image) = image() else { return };
+    let options = Options { run_seconds: 2, tries: 1, guests_per_kernel: 2, ..Options::default() };
+    let pool = Pool::start(&[image], options).expect("guests");
+    let programs = [
+        program("loop", LOOP, &[3, 0, 1 << 40]),
+        program("refused", REFUSED, &[0]),
+        program("endless", ENDLESS, &[0]),
+        program("again", LOOP, &[5]),
+    ];
+    let answers = pool.answer(0, &programs, &Ask::default()).expect("answers");
+    assert_eq!(names(&answers), ["accept", "reject", "timed-out", "accept"]);
+    let retvals: Vec<u32> = answers[0].runs.iter().map(|run| run.retval).collect();
+    assert_eq!(retvals, [3, 0, -7i32 as u32]);
+    assert_eq!((answers[1].errno, answers[1].message.as_str()), (13, "R3 !read_ok"));
+    assert_eq!(answers[2].verdict, Verdict::TimedOut { phase: Phase::Run });
+    assert!(!answers[2].xlated.is_empty(), "what is known of the load is kept");
+    assert_eq!(answers[3].runs[0].retval, 5);
+    let facts = pool.kernels()[0].facts();
+    assert_eq!(facts.release, pool.kernels()[0].image().release);
+    assert_eq!(sites_in_dump(&facts.with_helper_numbers(&answers[2].xlated)), [true, true]);
+
+    // An interpreter has no function references.
+    let no_jit = pool.answer(0, &programs[..1], &Ask { jit: Jit::Off, ..Ask::default() }).expect("answers");
+    assert_eq!((no_jit[0].errno, no_jit[0].message.as_str()), (22, "callbacks are not allowed in non-JITed programs"));
+}
+
+#[test]
+fn a_guest_that_is_killed_costs_nothing() {
+    let Some(image) = image() else { return };
+    let pool = Pool::start(&[image], Options::default()).expect("guests");
+    let one = [program("loop", LOOP, &[3])];
+    for _ in 0..2 {
+        for pid in pool.kernels()[0].idle_pids() {
+            assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill").success());
+        }
+        let answers = pool.answer(0, &one, &Ask::default()).expect("answers");
+        assert_eq!(answers[0].runs[0].retval, 3);
+    }
+    let tally = pool.kernels()[0].tally();
+    assert_eq!((tally.programs, tally.guests, tally.flukes), (2, 3, 2));
+}
+
+#[test]
+fn model_and_kernel_agree_and_twins_differ_where_they_must() {
+    let Some(image) = image() else { return };
+    let rules = loopdiff::kernel::Rules::of(image.version.expect("a modelled version"));
+    let pool = Pool::start(&[image], Options::default()).expect("guests");
+    let facts = pool.kernels()[0].facts();
+    let case = program("loop", LOOP, &[3, (1 << 23) + 1, 1 << 40]);
+    let twins = twins(&case).expect("short jumps");
+    let programs = [case, twins.inlined, twins.helper];
+    let answers = pool.answer(0, &programs, &Ask::default()).expect("answers");
+    for (program, answer) in programs.iter().zip(&answers) {
+        let dump = facts.with_helper_numbers(&answer.xlated);
+        for (aspect, result) in compare(program, &examine(program, &rules), answer, &dump, &rules) {
+            assert_eq!(result, Match::Same, "{} {aspect:?}", program.name);
+        }
+    }
+    let r0 = |n: usize| -> Vec<Option<u64>> { answers[n].runs.iter().map(|run| r0_of(&run.maps.0)).collect() };
+    // A loop that is too long: the inlined form sets 32 bits of R0, the helper all of them. The helper's count has 32 bits.
+    assert_eq!(r0(1), [Some(3), Some(0xffff_fff9), Some(0xffff_fff9)]);
+    assert_eq!(r0(2), [Some(3), Some(-7i64 as u64), Some(0)]);
+}
+
+#[test]
+fn what_cannot_start_says_why() {
+    let no_qemu = Machine { qemu: "/no/such/qemu".to_owned(), ..Machine::default() };
+    let folder = tempfile::tempdir().expect("a folder");
+    let kernel = folder.path().join("vmlinuz");
+    std::fs::write(&kernel, b"\x7fELF Linux version 6.1.0-none (nobody)\0").expect("written");
+    let image = Image::open(&kernel).expect("says that it is one");
+    let options = |machine| Options { machine, snapshots: folder.path().join("snapshots"), ..Options::default() };
+    let error = Pool::start(std::slice::from_ref(&image), options(no_qemu)).err().expect("no QEMU");
+    assert!(matches!(error, GuestError::NoQemu { .. } | GuestError::NoAgent), "{error}");
+    if Command::new(Machine::default().qemu).arg("--version").output().is_err() {
+        eprintln!("skipped: no QEMU");
+        return;
+    }
+    let error = Pool::start(&[image], options(Machine::default())).err().expect("not a kernel");
+    assert!(matches!(error, GuestError::Boot { .. } | GuestError::NoAgent), "{error}");
+}

@@ -1,0 +1,4 @@
+//! `loopdiff::campaign::targets::equivalence`.
+#![no_main]
+
+loopdiff_fuzz::case_target!(equivalence);

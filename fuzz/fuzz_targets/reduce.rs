@@ -1,0 +1,4 @@
+//! `loopdiff::campaign::targets::reduce`.
+#![no_main]
+
+loopdiff_fuzz::case_target!(reduce);

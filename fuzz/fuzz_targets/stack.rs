@@ -1,0 +1,4 @@
+//! `loopdiff::campaign::targets::stack`.
+#![no_main]
+
+loopdiff_fuzz::case_target!(stack);
