@@ -275,6 +275,16 @@ pub enum ScalarIds {
     ComparedIfOld,
 }
 
+/// Which states lose what no path from them on reads, where liveness is known before the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StateCleaning {
+    /// Remembered states below which nothing waits, before they are compared, by whole slots (up to 6.19).
+    Finished,
+    /// The current state, before it is compared and remembered, by half slots (7.0).
+    Current,
+}
+
 /// An id that only one scalar has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -385,6 +395,8 @@ pub struct WalkRules {
     pub helper_access: HelperAccess,
     /// Ids in the comparison of states.
     pub scalar_ids: ScalarIds,
+    /// Which states are cleaned.
+    pub state_cleaning: StateCleaning,
     /// Ids without a twin.
     pub singular_ids: SingularIds,
     /// Slots in the comparison of a loop's states.
@@ -438,6 +450,7 @@ impl WalkRules {
         forced_checkpoints: ForcedCheckpoints::No,
         helper_access: HelperAccess::Unknown,
         scalar_ids: ScalarIds::Compared,
+        state_cleaning: StateCleaning::Finished,
         loop_slots: LoopSlots::SameTypes,
         slot_scalars: SlotScalars::Whole,
         widening: Widening::ValueOrId,
@@ -493,6 +506,7 @@ impl WalkRules {
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
         scalar_ids: ScalarIds::ComparedIfOld,
+        state_cleaning: StateCleaning::Current,
         singular_ids: SingularIds::Dropped,
         loop_slots: LoopSlots::Needed,
         slot_scalars: SlotScalars::Halves,

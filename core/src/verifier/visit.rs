@@ -5,14 +5,16 @@
 //!
 //! Invariant: a checkpoint is compared loosely only when no branch below it waits and no loop visit is open on it.
 
-use super::liveness::{FrameAt, Query};
+use super::liveness::{FrameAt, Liveness, Query};
 use super::precision::{Wanted, mark_all};
 use super::prune::{Comparison, Exactness, maybe_looping};
 use super::state::{Byte, Cell, Kind, Marks, Place, Reg, Slot, State};
 use super::structure::Marks as Points;
 use super::walker::{Check, Checkpoint, Stop, Walker};
 use crate::isa::{InsnIdx, Op};
-use crate::kernel::{Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, SingularIds};
+use crate::kernel::{
+    Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, SingularIds, StateCleaning,
+};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
@@ -114,7 +116,11 @@ impl Walker<'_> {
         let far =
             self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
         let mut add = forced || far;
-        self.clean_current();
+        if self.rules.walk.state_cleaning == StateCleaning::Current
+            && let Some(liveness) = self.liveness
+        {
+            clean(&mut self.cur, liveness, StateCleaning::Current, self.rules.range_model);
+        }
         let bucket = self.visits.bucket(at, &self.cur);
         let mut n = self.visits.buckets[bucket].len();
         let states = n as u32;
@@ -124,6 +130,7 @@ impl Walker<'_> {
             if self.checkpoints[old as usize].state.insn != at {
                 continue;
             }
+            self.clean_finished(old);
             match self.compare(old, forced, &mut add)? {
                 Outcome::Hit { in_loop } => {
                     self.hit(old, in_loop)?;
@@ -339,7 +346,7 @@ impl Walker<'_> {
         let n = self.checkpoints.len() as u32;
         self.statistics.states += 1;
         self.statistics.keep_one_more();
-        self.checkpoints.push(Checkpoint { state: self.cur.clone(), misses: 0, hits: 0 });
+        self.checkpoints.push(Checkpoint { state: self.cur.clone(), misses: 0, hits: 0, cleaned: false });
         if self.rules.walk.loop_precision == LoopPrecision::Propagated
             && let Some(key) = self.loop_key(&self.cur)
         {
@@ -396,36 +403,21 @@ impl Walker<'_> {
         }
     }
 
-    /// Drops what no path from here on reads, where the rules know that before the walk.
-    ///
-    /// Kernel: `clean_verifier_state` (7.0 … 7.3).
-    #[doc(alias = "clean_verifier_state")]
-    fn clean_current(&mut self) {
-        let Some(liveness) = self.liveness else { return };
-        let model = self.model();
-        let frames = self.cur.frames().iter().enumerate();
-        let chain: SmallVec<[FrameAt; 8]> =
-            frames.map(|(n, f)| FrameAt { subprog: f.subprog, at: self.cur.frame_insn(n) }).collect();
-        let query = Query::new(liveness, &chain);
-        for (n, frame_at) in chain.iter().enumerate() {
-            let live_regs = liveness.live_regs(frame_at.at);
-            let live_slots = query.live_slots(n);
-            let frame = self.cur.frame(n);
-            let dead_reg = |i: usize, r: &Reg| live_regs & 1 << i == 0 && r.kind != Kind::NotInit;
-            let regs_dirty = frame.regs.iter().take(10).enumerate().any(|(i, r)| dead_reg(i, r));
-            let slots_dirty = frame.stack.iter().enumerate().any(|(i, s)| slot_is_dirty(s, live_slots, i));
-            if !regs_dirty && !slots_dirty {
-                continue;
-            }
-            let frame = self.cur.frame_mut(n);
-            for (i, reg) in frame.regs.iter_mut().take(10).enumerate() {
-                if live_regs & 1 << i == 0 {
-                    reg.assign(Reg::not_init(model));
-                }
-            }
-            for (i, slot) in frame.stack.iter_mut().enumerate() {
-                clean_slot(slot, live_slots >> (2 * i) & 1 != 0, live_slots >> (2 * i + 1) & 1 != 0, model);
-            }
+    /// Kernel: `clean_live_states` (6.17 … 6.19).
+    #[doc(alias = "clean_live_states")]
+    fn clean_finished(&mut self, old: u32) {
+        if self.rules.walk.state_cleaning != StateCleaning::Finished {
+            return;
+        }
+        let checkpoint = &self.checkpoints[old as usize];
+        let due = !checkpoint.cleaned
+            && checkpoint.state.branches == 0
+            && checkpoint.state.same_callsites(&self.cur)
+            && !self.loop_is_open(&checkpoint.state);
+        if let Some(liveness) = self.liveness.filter(|_| due) {
+            let checkpoint = &mut self.checkpoints[old as usize];
+            checkpoint.cleaned = true;
+            clean(&mut checkpoint.state, liveness, StateCleaning::Finished, self.rules.range_model);
         }
     }
 
@@ -519,6 +511,47 @@ impl Walker<'_> {
         }
         self.mark_wanted_from(&edge.state, wanted)
     }
+}
+
+/// Drops what no path from a state on reads, where the rules know that before the walk.
+///
+/// Kernel: `clean_verifier_state` (6.17 … 7.3).
+#[doc(alias = "clean_verifier_state")]
+fn clean(state: &mut State, liveness: &Liveness, rule: StateCleaning, model: RangeModel) {
+    let frames = state.frames().iter().enumerate();
+    let chain: SmallVec<[FrameAt; 8]> =
+        frames.map(|(n, f)| FrameAt { subprog: f.subprog, at: state.frame_insn(n) }).collect();
+    let query = Query::new(liveness, &chain);
+    for (n, frame_at) in chain.iter().enumerate() {
+        let live_regs = liveness.live_regs(frame_at.at);
+        let live_slots = match rule {
+            StateCleaning::Current => query.live_slots(n),
+            StateCleaning::Finished => whole_slots(query.live_slots(n)),
+        };
+        let frame = state.frame(n);
+        let dead_reg = |i: usize, r: &Reg| live_regs & 1 << i == 0 && r.kind != Kind::NotInit;
+        let regs_dirty = frame.regs.iter().take(10).enumerate().any(|(i, r)| dead_reg(i, r));
+        let slots_dirty = frame.stack.iter().enumerate().any(|(i, s)| slot_is_dirty(s, live_slots, i));
+        if !regs_dirty && !slots_dirty {
+            continue;
+        }
+        let frame = state.frame_mut(n);
+        for (i, reg) in frame.regs.iter_mut().take(10).enumerate() {
+            if live_regs & 1 << i == 0 {
+                reg.assign(Reg::not_init(model));
+            }
+        }
+        for (i, slot) in frame.stack.iter_mut().enumerate() {
+            clean_slot(slot, live_slots >> (2 * i) & 1 != 0, live_slots >> (2 * i + 1) & 1 != 0, model);
+        }
+    }
+}
+
+/// Slots of which a half is live, as whole ones.
+fn whole_slots(live_halves: u128) -> u128 {
+    const LOW: u128 = u128::MAX / 3;
+    let either = (live_halves | live_halves >> 1) & LOW;
+    either | either << 1
 }
 
 /// What became of an arrival.

@@ -84,6 +84,8 @@ pub(super) struct Checkpoint {
     pub state: State,
     pub misses: u32,
     pub hits: u32,
+    /// What no path reads was dropped.
+    pub cleaned: bool,
 }
 
 /// A branch that waits.
