@@ -3,9 +3,9 @@
 //! rules, of 30 to 60 instructions, with the first of their inputs.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use loopdiff::campaign::make;
+use loopdiff::campaign::{case_options, make};
 use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff::oracle::{Examiner, Options, Status, status};
+use loopdiff::oracle::{Examiner, Status, status};
 use loopdiff::program::Program;
 use loopdiff::verifier::{Verdict, verify};
 use std::hint::black_box;
@@ -53,7 +53,7 @@ fn check(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("verify and rewrite", version), |b| {
             b.iter(|| programs.iter().for_each(|p| drop(black_box(status(p, &rules)))));
         });
-        let mut examiner = Examiner::new(Options::default());
+        let mut examiner = Examiner::new(case_options());
         group.bench_function(BenchmarkId::new("whole check", version), |b| {
             b.iter(|| programs.iter().for_each(|p| drop(black_box(examiner.examine(p, &rules)))));
         });

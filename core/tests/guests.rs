@@ -1,5 +1,7 @@
 //! Guests, live: where QEMU and an image of the cache are present. `LOOPDIFF_LIVE=must` turns a skip into a failure.
 
+#![allow(clippy::print_stderr)] // a skipped test says so
+
 use loopdiff::guest::{Answer, Ask, Cache, GuestError, Image, Jit, Machine, Options, Phase, Pool, Verdict};
 use loopdiff::kernel::KernelVersion;
 use loopdiff::oracle::parity::{Match, compare, examine, sites_in_dump};

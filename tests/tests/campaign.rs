@@ -1,9 +1,7 @@
 //! Campaigns: what a short one reaches, that it can be repeated, and that it goes on where it was stopped.
 
-use loopdiff::campaign::{Campaign, Config, Folder, Known, Limit, Summary};
-use loopdiff::exec::Limits;
+use loopdiff::campaign::{Campaign, Config, Folder, Known, Limit, Summary, case_options};
 use loopdiff::kernel::{KernelVersion, Rules};
-use loopdiff::oracle::Options;
 use std::sync::atomic::AtomicBool;
 
 fn config(seed: u64, count: u64, jobs: usize, versions: &[KernelVersion]) -> Config {
@@ -12,7 +10,7 @@ fn config(seed: u64, count: u64, jobs: usize, versions: &[KernelVersion]) -> Con
         limit: Limit { count: Some(count), time: None },
         jobs,
         rules: versions.iter().map(|v| Rules::of(*v)).collect(),
-        options: Options { limits: Limits { fuel: 1 << 18, ..Limits::default() }, ..Options::default() },
+        options: case_options(),
         known: Known::built_in().expect("the list of known divergences"),
         reduce_attempts: 200,
     }

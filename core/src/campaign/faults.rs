@@ -1,6 +1,6 @@
 //! Planted faults: mistakes like those that the feature had, and how many cases it takes to notice each.
 //!
-//! A fault is a kernel fact that is set wrongly under the newest rules, or an edit of the rewrite's plan; the code that is
+//! A fault is one or more kernel facts that are set wrongly under the newest rules, or an edit of the rewrite's plan; the code that is
 //! tested has no word about faults. `loopdiff faults` and the `canary` target run with them: a harness that does not
 //! notice them is not trusted.
 
@@ -27,8 +27,8 @@ pub struct Fault {
 /// How a fault is planted.
 #[derive(Clone, Copy, Debug)]
 pub enum FaultKind {
-    /// `fact=value` on top of the newest rules.
-    Fact(&'static str),
+    /// Each `fact=value` on top of the newest rules.
+    Facts(&'static [&'static str]),
     /// An edit of the plan.
     Plan(fn(&mut Plan, &Facts)),
 }
@@ -70,7 +70,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "callback-walked-once",
         story: "callbacks are verified as if they ran once (up to 6.6)",
-        kind: FaultKind::Fact("walk.callback_walk=once"),
+        // Static liveness relies on the return to the call.
+        kind: FaultKind::Facts(&["walk.liveness=read-marks", "walk.callback_walk=once"]),
     },
 ];
 
@@ -103,9 +104,11 @@ impl Fault {
     pub fn plant(&self, options: Options) -> (Rules, Options) {
         let mut rules = Rules::of(KernelVersion::NEWEST);
         match self.kind {
-            FaultKind::Fact(fact) => {
-                // A test sets every one of them.
-                let _ = rules.set_text(fact);
+            FaultKind::Facts(facts) => {
+                for fact in facts {
+                    // A test sets every one of them.
+                    let _ = rules.set_text(fact);
+                }
                 (rules, options)
             }
             FaultKind::Plan(edit) => (rules, Options { edit_plan: Some(edit), ..options }),
@@ -147,15 +150,17 @@ mod tests {
     #[test]
     fn every_planted_fact_can_be_set() {
         for fault in FAULTS {
-            if let FaultKind::Fact(fact) = fault.kind {
-                assert_eq!(Rules::of(KernelVersion::NEWEST).set_text(fact), Ok(()), "{}", fault.name);
+            if let FaultKind::Facts(facts) = fault.kind {
+                for fact in facts {
+                    assert_eq!(Rules::of(KernelVersion::NEWEST).set_text(fact), Ok(()), "{}", fault.name);
+                }
             }
         }
     }
 
     #[test]
     fn every_fault_is_noticed() {
-        let options = Options::default();
+        let options = crate::campaign::case_options();
         let known = Known::built_in().expect("corpus/known/known.toml");
         for fault in FAULTS {
             let evaluation = fault.evaluate(7, 2_000, options, &known);

@@ -2,14 +2,15 @@
 //! for each; tests call them as well.
 
 use super::case::Envelope;
+use super::case_options;
 use super::faults::Fault;
 use super::known::Known;
 use crate::domain::{Branch, Scalar, Sides};
-use crate::exec::{Limits, alu};
+use crate::exec::alu;
 use crate::generator;
 use crate::isa::{AluOp, Cond, Endian, Insn, NoNames, Op, Width, decode, disassemble};
 use crate::kernel::{KernelVersion, RangeModel, Rules};
-use crate::oracle::{Class, Examiner, Options};
+use crate::oracle::{Class, Examiner};
 use crate::program::{Program, elf, json, text};
 use crate::reduce::{self, Budget, Keep};
 use crate::verifier;
@@ -43,13 +44,6 @@ impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text::write(&self.0))
     }
-}
-
-/// Instructions that a run in a target may take.
-const FUEL: u64 = 1 << 16;
-
-fn options() -> Options {
-    Options { limits: Limits { fuel: FUEL, ..Limits::default() }, ..Options::default() }
 }
 
 /// Decoding is total, and what decodes is written and read back unchanged: as bytes, as assembly, as JSON. Readers of files
@@ -196,8 +190,8 @@ const CONDS: [Cond; 11] =
 pub fn verify(input: &Input) {
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);
-        let first = verifier::verify(&input.0, &rules);
-        assert_eq!(first, verifier::verify(&input.0, &rules), "{version}: the same program, the same answer");
+        let verify = || verifier::verify_within(&input.0, &rules, case_options().walk_max);
+        assert_eq!(verify(), verify(), "{version}: the same program, the same answer");
     }
 }
 
@@ -213,7 +207,7 @@ pub fn stack(input: &Input) {
 
 fn hold(input: &Input, about: impl Fn(Class) -> bool) {
     let known = Known::built_in().unwrap_or_default();
-    let mut examiner = Examiner::new(options());
+    let mut examiner = Examiner::new(case_options());
     for version in [KernelVersion::V6_1, KernelVersion::NEWEST] {
         let rules = Rules::of(version);
         let report = examiner.examine(&input.0, &rules);
@@ -227,7 +221,9 @@ fn hold(input: &Input, about: impl Fn(Class) -> bool) {
 /// The minimizer gives a program of which the predicate holds, and no larger one.
 pub fn reduce(input: &Input) {
     let rules = Rules::of(KernelVersion::NEWEST);
-    let accepted = |p: &Program| matches!(verifier::verify(p, &rules), verifier::Verdict::Accepted(_));
+    let accepted = |p: &Program| {
+        matches!(verifier::verify_within(p, &rules, case_options().walk_max), verifier::Verdict::Accepted(_))
+    };
     let is = accepted(&input.0);
     let mut keep = |p: &Program| Keep::from(accepted(p) == is);
     let reduced = reduce::reduce(&input.0, Budget { attempts_max: 200 }, &mut keep);
@@ -238,10 +234,10 @@ pub fn reduce(input: &Input) {
 /// As [`equivalence`] and [`stack`], with a fault planted: it must be found, or the fuzzer is blind.
 pub fn canary(input: &Input) {
     let Some(fault) = Fault::named("slots-overlap") else { return };
-    let (rules, options) = fault.plant(options());
+    let (rules, options) = fault.plant(case_options());
     let report = Examiner::new(options).examine(&input.0, &rules);
     let known = Known::built_in().unwrap_or_default();
-    let mut without = Examiner::new(self::options());
+    let mut without = Examiner::new(case_options());
     for finding in &report.findings {
         if known.explains(finding, &input.0, &rules, &mut without).is_none() {
             panic!("the planted fault {} is found: {}", fault.name, finding.evidence);

@@ -4,9 +4,7 @@ use super::exit::{Exit, Failure};
 use super::items::in_order;
 use super::options::Jobs;
 use super::output::{Output, Tone};
-use crate::campaign::{Evaluation, FAULTS, Fault, Known};
-use crate::exec::Limits;
-use crate::oracle::Options;
+use crate::campaign::{Evaluation, FAULTS, Fault, Known, case_options};
 use serde_json::json;
 
 /// Arguments of `faults`.
@@ -36,7 +34,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return Err(Failure::Usage(format!("no such fault; there are: {}", names.join(", "))));
     }
     let known = Known::built_in().map_err(|e| Failure::Usage(e.to_string()))?;
-    let options = Options { limits: Limits { fuel: 1 << 18, ..Limits::default() }, ..Options::default() };
+    let options = case_options();
     let mut exit = Exit::Fine;
     let work = |fault: &&Fault| fault.evaluate(args.seed, args.count, options, &known);
     in_order(&faults, args.jobs, work, |n, evaluation| {

@@ -5,9 +5,8 @@ use super::exit::{Exit, Failure};
 use super::kernel::{Guests, KernelCampaign};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone, note};
-use crate::campaign::{Campaign, CampaignError, Config, Folder, Known, Limit, StoreError, Summary};
-use crate::exec::Limits;
-use crate::oracle::{Options, Tally};
+use crate::campaign::{Campaign, CampaignError, Config, Folder, Known, Limit, StoreError, Summary, case_options};
+use crate::oracle::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -57,9 +56,6 @@ pub struct Args {
     inlined_min: Option<f64>,
 }
 
-/// Instructions that a run of a case may take.
-const FUEL: u64 = 1 << 18;
-
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let versions = args.rules.versions(&[]);
     let time = args.seconds.or(args.count.is_none().then_some(60)).map(Duration::from_secs);
@@ -77,7 +73,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         limit: Limit { count: args.count, time },
         jobs: args.jobs.count(),
         rules: versions.iter().map(|v| args.rules.rules(*v)).collect(),
-        options: Options { limits: Limits { fuel: FUEL, ..Limits::default() }, ..Options::default() },
+        options: case_options(),
         known,
         reduce_attempts: args.reduce_attempts,
     };

@@ -120,8 +120,9 @@ const fn padded(bytes: usize) -> CtxModel {
 }
 
 static RAW_TRACEPOINT: CtxModel = padded(RAW_TRACEPOINT_BYTES);
-/// `struct pt_regs`.
-static KPROBE: CtxModel = padded(168);
+/// `struct pt_regs`, which 6.18 and later let a program write.
+static KPROBE: CtxModel =
+    CtxModel { source: Source::Padded(168), fields: &[], writable: &[(0, 168)], packet: Packet::Indirect };
 /// The largest record of a tracepoint that all versions allow.
 static TRACEPOINT: CtxModel = padded(2048);
 /// `struct pt_regs`, period and address.

@@ -1,7 +1,7 @@
 //! What a case has in it, by name, for statistics.
 
 use super::kinds::{
-    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Kind, Links, Mistake, Prog, Role, Shape, StepKind,
+    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Kind, Later, Links, Mistake, Prog, Role, Shape, StepKind,
 };
 use std::fmt;
 
@@ -57,6 +57,7 @@ features! {
     Frame "stack",
     Links "chain",
     StepKind "step",
+    Later "later iterations",
     Mistake "mistake",
 }
 

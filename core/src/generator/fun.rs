@@ -378,7 +378,7 @@ impl<'l, 'a> Fun<'l, 'a> {
         } else {
             self.end(func.end, pick);
         }
-        if pick & 4 == 0 {
+        if pick & 12 == 0 {
             for n in 6..10 {
                 self.l.code.imm(saved(n), i32::from(n) * 1111 - 5000);
             }

@@ -214,6 +214,20 @@ kinds! {
     MayGoto 3 "may_goto",
     PtrSpill 3 "pointer spilled and filled",
     Leave 2 "early exit",
+    Later 10 "later iterations",
+}
+
+kinds! {
+    /// What only later iterations of a loop do.
+    Later:
+    MapOffset 1 "counter as an offset in a map value",
+    StackOffset 1 "counter as an offset in the own frame",
+    ParentOffset 1 "counter as an offset in the parent's frame",
+    MapPointer 1 "pointer moved on in a map value",
+    DeadVisible 1 "branch of a later iteration",
+    DeadUnsafe 1 "unsafe branch of a later iteration",
+    Flags 1 "flags of an inner loop change",
+    Callback 1 "callback of an inner loop changes",
 }
 
 kinds! {

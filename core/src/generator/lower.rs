@@ -122,6 +122,8 @@ impl<'a> Lowering<'a> {
             Source::Main | Source::Func(_) => Fun::new(self, node).emit(),
             Source::Link { next, loops } => self.link(node, next, loops),
             Source::Wrapper => self.wrapper(node),
+            Source::Later(scene) => self.later_callback(scene),
+            Source::Inner(number) => self.inner_callback(number),
             Source::Leaf => {
                 self.code.imm(Reg::R0, 0);
                 self.code.exit();
@@ -235,6 +237,8 @@ impl<'a> Lowering<'a> {
             Source::Main => ("main".to_owned(), 1),
             Source::Link { .. } => (format!("link{node}"), 2),
             Source::Wrapper => (format!("wrap{node}"), 4),
+            Source::Later(_) => (format!("later{node}"), 2),
+            Source::Inner(_) => (format!("inner{node}"), 2),
             Source::Leaf => ("leaf".to_owned(), 2),
             Source::Func(f) if f.role == Role::Callback => (format!("cb{node}"), 2),
             Source::Func(_) => (format!("sub{node}"), 3),

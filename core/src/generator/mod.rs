@@ -15,6 +15,7 @@ mod features;
 mod fun;
 mod inputs;
 mod kinds;
+mod later;
 mod lower;
 mod maps;
 mod memory;
@@ -31,7 +32,9 @@ mod swarm;
 mod tests;
 
 pub use features::{Feature, Features};
-pub use kinds::{Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Links, Mistake, Prog, Role, Shape, StepKind};
+pub use kinds::{
+    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Later, Links, Mistake, Prog, Role, Shape, StepKind,
+};
 pub use lower::{Lowered, lower};
 pub use mutate::mutate;
 pub use mutate_insns::{mutate_program, splice};

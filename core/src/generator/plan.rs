@@ -5,6 +5,7 @@
 
 use super::code::{Code, Label};
 use super::kinds::{Contract, Count, Ctx, End, Frame, Join, Links, Mistake, Prog, Role, StepKind};
+use super::later::Scene;
 use super::spec::{Body, Func, Setup, Site, Spec, Step};
 use crate::kernel::limits::STACK_BYTES_MAX;
 use smallvec::SmallVec;
@@ -28,6 +29,10 @@ pub(super) enum Source<'a> {
     Func(&'a Func),
     /// A subprogram that gets a loop's arguments as its own.
     Wrapper,
+    /// The callback of a loop whose later iterations differ.
+    Later(Scene),
+    /// A callback of its inner loop.
+    Inner(u8),
     /// The callback that does next to nothing.
     Leaf,
 }
@@ -118,6 +123,7 @@ impl<'a> Plan<'a> {
         nodes.extend(spec.funcs.iter().map(|f| Node::new(Source::Func(f), f.role, code)));
         let wrappers = nodes.len();
         nodes.extend((0..2).map(|_| Node::new(Source::Wrapper, Role::Static, code)));
+        add_later(spec, code, &mut nodes);
         nodes.push(Node::new(Source::Leaf, Role::Callback, code));
         let mut plan = Plan { nodes, edges: Vec::with_capacity(32), wrappers, frames: 1, chain_bytes: 0 };
         plan.reach(spec);
@@ -138,6 +144,19 @@ impl<'a> Plan<'a> {
     /// The wrapper of that number.
     pub(super) fn wrapper(&self, number: u8) -> usize {
         self.wrappers + usize::from(number % 2)
+    }
+
+    /// The callback of a step that a function has about later iterations; few loops may be around it.
+    pub(super) fn later(&self, from: usize, step: &Step) -> Option<usize> {
+        let scene = Scene::of(step);
+        let found = || self.nodes.iter().position(|n| matches!(n.source, Source::Later(s) if s == scene));
+        if self.nodes[from].nested > 1 { None } else { found() }
+    }
+
+    /// The callback of that number of an inner loop.
+    pub(super) fn inner(&self, number: u8) -> usize {
+        let found = self.nodes.iter().position(|n| matches!(n.source, Source::Inner(n) if n == number));
+        found.unwrap_or(self.nodes.len() - 1)
     }
 
     fn pick(&self, from: usize, pick: u8, wanted: impl Fn(Role) -> bool) -> Option<usize> {
@@ -166,7 +185,11 @@ impl<'a> Plan<'a> {
                 }
                 Source::Func(func) => self.reach_body(from, &func.body),
                 Source::Link { next: Some(next), loops } => self.refer(from, next, 1, loops),
-                Source::Link { .. } | Source::Wrapper | Source::Leaf => {}
+                Source::Later(scene) if scene.has_inner() => {
+                    self.refer(from, self.inner(0), 2, true);
+                    self.refer(from, self.inner(1), 2, true);
+                }
+                Source::Link { .. } | Source::Wrapper | Source::Later(_) | Source::Inner(_) | Source::Leaf => {}
             }
         }
         let reached = self.nodes.iter().filter(|n| n.reached);
@@ -185,6 +208,11 @@ impl<'a> Plan<'a> {
                 StepKind::Call => {
                     if let Some(to) = self.subprogram(from, step) {
                         self.refer(from, to, times, false);
+                    }
+                }
+                StepKind::Later => {
+                    if let Some(to) = self.later(from, step) {
+                        self.refer(from, to, times.saturating_mul(6), true);
                     }
                 }
                 StepKind::Repeat | StepKind::MayGoto => times = times.saturating_mul(super::steps::times(step)),
@@ -237,7 +265,7 @@ impl<'a> Plan<'a> {
                 Source::Func(func) => want_stack(node, &func.body, None),
                 Source::Link { .. } => node.extra = u16::from(spec.chain.eights % 5) * 8,
                 Source::Wrapper => node.extra = u16::from(spec.main_site.order % 3) * 8,
-                Source::Leaf => {}
+                Source::Later(_) | Source::Inner(_) | Source::Leaf => {}
             }
         }
         // Only the tracing types have a stack for each function; the others share one.
@@ -304,11 +332,27 @@ fn add_links<'a>(spec: &'a Spec, code: &mut Code, nodes: &mut Vec<Node<'a>>) {
     }
 }
 
+/// The callbacks of steps about later iterations, each once.
+fn add_later<'a>(spec: &'a Spec, code: &mut Code, nodes: &mut Vec<Node<'a>>) {
+    let first = nodes.len();
+    let bodies = std::iter::once(&spec.main).chain(spec.funcs.iter().map(|f| &f.body));
+    for step in bodies.flat_map(|b| b.steps.iter()).filter(|s| s.kind == StepKind::Later) {
+        let scene = Scene::of(step);
+        if !nodes[first..].iter().any(|n| matches!(n.source, Source::Later(s) if s == scene)) {
+            nodes.push(Node::new(Source::Later(scene), Role::Callback, code));
+        }
+    }
+    if nodes[first..].iter().any(|n| matches!(n.source, Source::Later(s) if s.has_inner())) {
+        nodes.extend((0..2).map(|n| Node::new(Source::Inner(n), Role::Callback, code)));
+    }
+}
+
 fn want_stack(node: &mut Node<'_>, body: &Body, always: Option<&Site>) {
     let sites = || body.sites.iter().chain(always);
     let wants_area = |setup: &Setup| !matches!(setup.ctx, Ctx::Null | Ctx::KnownNull);
     let two = |site: &Site| matches!(site.first.ctx, Ctx::TwoAreas | Ctx::NullOrArea);
-    let any = sites().any(|s| wants_area(&s.first)) || body.steps.iter().any(|s| s.kind == StepKind::Call);
+    let any = sites().any(|s| wants_area(&s.first))
+        || body.steps.iter().any(|s| matches!(s.kind, StepKind::Call | StepKind::Later));
     node.areas = u8::from(any) + u8::from(sites().any(two));
     let needs_slot = |step: &Step| {
         let kind = step.kind;

@@ -428,7 +428,7 @@ impl Fun<'_, '_> {
     }
 
     /// A number that is zero in most runs, which the verifier does not know.
-    fn opaque(&mut self, dst: Reg) {
+    pub(super) fn opaque(&mut self, dst: Reg) {
         match self.base {
             Base::Ctx(ctx) if inputs::words(self.prog()) > 0 => self.word(dst, ctx, inputs::FLAGS_WORD),
             _ => self.word_of_map(dst, 2, Size::Dw),

@@ -57,6 +57,7 @@ impl Fun<'_, '_> {
             StepKind::CtxWrite => self.ctx_write(step),
             StepKind::Packet => self.packet(step),
             StepKind::PtrSpill => self.pointer_spill(step),
+            StepKind::Later => self.later(step),
         }
         0
     }

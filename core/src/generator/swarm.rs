@@ -44,6 +44,9 @@ pub struct Swarm {
     /// Nothing that kernels before 6.6 do not know, chains of at most 8 frames, and stack by their measure, below 64. A campaign
     /// under 6.1 sets this to 0.
     pub old: u8,
+    /// How large the case may be: most are small, so that many are made in a second, and some are as large as they come.
+    /// What is over is cut off when the case is settled.
+    pub room: u8,
     /// The program is blown up to the limits of its jumps when this is small and not 0.
     pub long: u16,
 }
@@ -72,6 +75,17 @@ impl Swarm {
     /// Whether mistakes are planted.
     pub(super) fn has_mistakes(&self) -> bool {
         self.mistakes < 44
+    }
+
+    /// The most functions, and the most steps of each.
+    fn rooms(&self) -> (usize, usize) {
+        match self.room {
+            0..88 => (1, 0),
+            88..152 => (1, 1),
+            152..200 => (2, 2),
+            200..232 => (3, 3),
+            _ => (usize::MAX, usize::MAX),
+        }
     }
 
     /// Whether the program is made long.
@@ -134,6 +148,11 @@ impl Spec {
     #[must_use]
     pub fn settled(&self) -> Spec {
         let mut spec = self.clone();
+        let (funcs, steps) = spec.swarm.rooms();
+        spec.funcs.truncate(funcs);
+        spec.main.steps.truncate(steps);
+        spec.funcs.iter_mut().for_each(|f| f.body.steps.truncate(steps));
+        spec.swarm.room = u8::MAX;
         if spec.swarm.dials != 0 {
             let die = u32::from(spec.swarm.counters) << 8 | u32::from(spec.swarm.refused);
             let mut weights = Weights { swarm: spec.swarm.clone(), die };

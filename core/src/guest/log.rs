@@ -51,6 +51,20 @@ pub fn reason(log: &str) -> &str {
 
 /// Lines that come after the reason.
 fn is_aside(line: &str) -> bool {
-    let statistics = ["processed ", "verification time ", "stack depth ", "subprog "];
-    statistics.iter().any(|start| line.starts_with(start))
+    // Statistics, and the two states that a loop without end has in common.
+    let asides = ["processed ", "verification time ", "stack depth ", "subprog ", "cur state:", "old state:"];
+    asides.iter().any(|start| line.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_stands_before_states_and_statistics() {
+        let log =
+            "infinite loop detected at insn 7\ncur state: R1=1\nold state: R1=1\nprocessed 9 insns (limit 1000000)\n";
+        assert_eq!(reason(log), "infinite loop detected at insn 7");
+        assert_eq!(statistics(log).insns_processed, 9);
+    }
 }

@@ -27,7 +27,7 @@ mod snapshot;
 mod sources;
 mod wire;
 
-pub use answer::{Answer, Phase, RunAnswer, UnknownVerdict, Verdict};
+pub use answer::{Answer, HexBytes, Phase, RunAnswer, UnknownVerdict, Verdict};
 pub use cache::Cache;
 pub use error::GuestError;
 pub use facts::{Facts, number_helpers};

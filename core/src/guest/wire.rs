@@ -113,8 +113,12 @@ pub fn encode(program: &Program, ask: &Ask) -> Vec<u8> {
     }
     let alone = takes_context_alone(program.prog_type);
     for input in inputs {
-        let (ctx, data, repeat) =
-            if alone { (&input.ctx[..], &[][..], 0) } else { (&[][..], &input.data[..], ask.repeat) };
+        let (ctx, data, repeat) = match alone {
+            true => (&input.ctx[..], &[][..], 0),
+            // A test run takes a packet's mark, priority, cb and time stamp; the context of XDP is made of the packet.
+            false if program.prog_type == ProgType::Xdp => (&[][..], &input.data[..], ask.repeat),
+            false => (&input.ctx[..], &input.data[..], ask.repeat),
+        };
         words(&mut out, &[ctx.len() as u32, data.len() as u32, repeat, 0]);
         bytes(&mut out, ctx);
         bytes(&mut out, data);

@@ -229,12 +229,10 @@ pub enum ConstantKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StackRefusal {
-    /// That of a helper is an "indirect access", a variable offset stands alone (6.1).
+    /// A variable offset stands alone (6.1).
     Bare,
-    /// A variable offset is followed by the fixed one (6.12).
+    /// A variable offset is followed by the fixed one (6.12 and later).
     WithOffset,
-    /// That of a helper is a "read" or a "write", as any other (6.18).
-    ByDirection,
 }
 
 /// How a pointer that was moved is refused where a reference is released.
@@ -430,6 +428,7 @@ impl WalkRules {
         liveness: LivenessModel::ReadMarks,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
+        singular_ids: SingularIds::Kept,
         checked_pointer_id: CheckedPointerId::Dropped,
         scalar_spills: ScalarSpills::BoundedOnly,
         return_check: ReturnCheck::KnownBits,
@@ -452,7 +451,6 @@ impl WalkRules {
         helper_access: HelperAccess::Unknown,
         scalar_ids: ScalarIds::Compared,
         state_cleaning: StateCleaning::Finished,
-        singular_ids: SingularIds::Kept,
         loop_slots: LoopSlots::SameTypes,
         slot_scalars: SlotScalars::Whole,
         widening: Widening::ValueOrId,
@@ -483,7 +481,7 @@ impl WalkRules {
 
     /// Linux 6.18.15.
     pub const V6_18: WalkRules = WalkRules {
-        stack_refusal: StackRefusal::ByDirection,
+        stack_refusal: StackRefusal::WithOffset,
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,

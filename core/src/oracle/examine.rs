@@ -16,13 +16,15 @@ use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
 pub struct Options {
     /// Bounds of each run. Its detail is that of the first attempt; a difference is looked at again in full.
     pub limits: Limits,
+    /// Instructions after which a verification is given up, as not supported.
+    pub walk_max: u32,
     /// A change of the plan between planning and emitting: a planted fault. `None` for the kernel's plan.
     pub edit_plan: Option<fn(&mut Plan, &Facts)>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() }, edit_plan: None }
+        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() }, walk_max: u32::MAX, edit_plan: None }
     }
 }
 
@@ -86,7 +88,7 @@ impl Examiner {
     /// Verifies, rewrites and runs a program under the rules of a kernel.
     pub fn examine(&mut self, program: &Program, rules: &Rules) -> Report {
         let mut report = Report {
-            status: status_with(program, rules, self.options.edit_plan),
+            status: status_with(program, rules, &self.options),
             runs: Vec::new(),
             findings: Vec::new(),
             compared: 0,
@@ -108,18 +110,18 @@ impl Examiner {
 
 /// Verifies and rewrites a program.
 pub fn status(program: &Program, rules: &Rules) -> Status {
-    status_with(program, rules, None)
+    status_with(program, rules, &Options::default())
 }
 
-fn status_with(program: &Program, rules: &Rules, edit_plan: Option<fn(&mut Plan, &Facts)>) -> Status {
+fn status_with(program: &Program, rules: &Rules, options: &Options) -> Status {
     let rewrite = |facts: &Facts| {
         let mut plan = Plan::of(facts);
-        if let Some(edit) = edit_plan {
+        if let Some(edit) = options.edit_plan {
             edit(&mut plan, facts);
         }
         rewrite::emit(program, facts, &plan, rules)
     };
-    match verifier::verify(program, rules) {
+    match verifier::verify_within(program, rules, options.walk_max) {
         Verdict::Accepted(facts) => match rewrite(&facts) {
             Ok(rewritten) => Status::Accepted { facts: Box::new(facts), rewritten: Box::new(rewritten) },
             Err(rejection) => {

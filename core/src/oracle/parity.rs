@@ -99,15 +99,17 @@ pub type Parity = Vec<(Aspect, Match)>;
 /// Instructions that a run may take before it counts as endless.
 const FUEL: u64 = 200_000_000;
 
-/// Verifies, rewrites and runs a program, once for each layout of memory.
+/// Verifies, rewrites and runs a program, once for each layout of memory, each time with other clocks and random numbers.
 ///
-/// The first report is the answer; the others tell which bytes of the runs come from addresses. Programs that are refused are
-/// looked at once.
+/// The first report is the answer; the others tell which bytes of the runs come from addresses, or from what a helper knows
+/// of the moment. Programs that are refused are looked at once.
 pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
     let mut reports = Vec::new();
+    let mut program = program.clone();
     for layout_seed in LAYOUT_SEEDS {
+        program.inputs.iter_mut().for_each(|input| input.seed = input.seed.wrapping_add(layout_seed));
         let limits = Limits { fuel: FUEL, layout_seed, ..Limits::default() };
-        let report = Examiner::new(Options { limits, ..Options::default() }).examine(program, rules);
+        let report = Examiner::new(Options { limits, ..Options::default() }).examine(&program, rules);
         let ran = !report.runs.is_empty();
         reports.push(report);
         if !ran {

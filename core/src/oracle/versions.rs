@@ -6,7 +6,7 @@
 use super::Report;
 use super::parity::{self, of_arrays, outcomes, sites_in_dump};
 use crate::exec::AddressMask;
-use crate::guest::{Answer, RunAnswer, Verdict};
+use crate::guest::{Answer, HexBytes, RunAnswer, Verdict};
 use crate::isa::Insn;
 use crate::program::Program;
 use crate::repro::blank_numbers;
@@ -97,11 +97,7 @@ fn splat(kmsg: &str) -> String {
 }
 
 /// A run's result without the bytes that come from addresses.
-fn result(
-    program: &Program,
-    run: Option<&RunAnswer>,
-    mask: &AddressMask,
-) -> Option<(i32, u32, Vec<u8>, Vec<u8>, Vec<u8>)> {
+fn result(program: &Program, run: Option<&RunAnswer>, mask: &AddressMask) -> Option<RunAnswer> {
     let run = run?;
     let blank = |bytes: &[u8], mask: &[bool]| -> Vec<u8> {
         let byte = |(n, byte): (usize, &u8)| if mask.get(n).copied().unwrap_or(false) { 0 } else { *byte };
@@ -111,7 +107,8 @@ fn result(
     let retval = blank(&run.retval.to_le_bytes(), &mask.r0);
     let retval = retval.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
     let (ctx, data) = (blank(&run.ctx.0, &mask.ctx), blank(&run.data.0, &mask.packet));
-    Some((run.err, retval, ctx, data, blank(&run.maps.0, &map_mask)))
+    let (ctx, data, maps) = (HexBytes(ctx), HexBytes(data), HexBytes(blank(&run.maps.0, &map_mask)));
+    Some(RunAnswer { err: run.err, retval, ctx, data, maps, duration_ns: 0 })
 }
 
 #[cfg(test)]
@@ -132,7 +129,9 @@ mod tests {
         let program = Program { inputs: vec![Input::default()], ..Program::default() };
         let (a, b) = (answer(Verdict::Accept, "", 1), answer(Verdict::Reject, "R3 !read_ok", 0));
         let (c, mut d) = (answer(Verdict::Accept, "", 2), answer(Verdict::Accept, "", 1));
-        let side = |name, answer| Side { name, answer, dump: &[] };
+        fn side<'a>(name: &'a str, answer: &'a Answer) -> Side<'a> {
+            Side { name, answer, dump: &[] }
+        }
         fn found_by(program: &Program, sides: &[Side<'_>]) -> Vec<String> {
             differences(program, &[], sides)
         }

@@ -55,7 +55,7 @@ impl Walker<'_> {
         let Kind::Stack { frame } = pointer.kind else {
             return Err(Stop::bug("not a stack pointer"));
         };
-        let by_helper = by != By::Instruction && self.rules.walk.stack_refusal != StackRefusal::ByDirection;
+        let by_helper = by != By::Instruction && self.rules.walk.helper_access == HelperAccess::Unknown;
         let verb = match access {
             _ if by_helper => " indirect access to",
             Access::Read => " read from",
@@ -81,7 +81,10 @@ impl Walker<'_> {
                 let bits = bits_text(pointer.value.bits(), self.rules);
                 let fixed = match self.rules.walk.stack_refusal {
                     StackRefusal::Bare => String::new(),
-                    StackRefusal::WithOffset | StackRefusal::ByDirection => format!(" off={base}"),
+                    StackRefusal::WithOffset if self.rules.walk.stack_message_has_whole_offset() => {
+                        format!(" off={off}")
+                    }
+                    StackRefusal::WithOffset => format!(" off={base}"),
                 };
                 format!("invalid variable-offset{verb} stack R{n} var_off={bits}{fixed} size={size}")
             };

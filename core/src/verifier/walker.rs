@@ -167,6 +167,8 @@ pub(super) struct Walker<'a> {
     pub subprogs: Vec<SubprogFacts>,
     pub id_gen: u32,
     pub insns_processed: u32,
+    /// Instructions after which the walk is given up.
+    walk_max: u32,
     pub jumps_processed: u32,
     pub history_entry: Option<usize>,
     /// The last line that the path left in the log without being refused.
@@ -185,6 +187,7 @@ impl<'a> Walker<'a> {
         rules: &'a Rules,
         liveness: Option<&'a Liveness>,
         log: Option<Log<'a>>,
+        walk_max: u32,
     ) -> Walker<'a> {
         let main = Frame::new(rules.range_model, None, 0, SubprogIdx::MAIN);
         Walker {
@@ -202,6 +205,7 @@ impl<'a> Walker<'a> {
             subprogs: vec![SubprogFacts::default(); structure.layout.len()],
             id_gen: 0,
             insns_processed: 0,
+            walk_max,
             jumps_processed: 0,
             history_entry: None,
             remark: None,
@@ -252,6 +256,9 @@ impl<'a> Walker<'a> {
                 return Err(Stop::Reject { errno: Errno::EFAULT, text });
             }
             self.insns_processed += 1;
+            if self.insns_processed > self.walk_max {
+                return Err(Stop::Unsupported(format!("a walk of more than {} instructions", self.walk_max)));
+            }
             if self.insns_processed > INSNS_PROCESSED_MAX {
                 let text = format!("BPF program is too large. Processed {} insn", self.insns_processed);
                 return Err(Stop::too_big(text));

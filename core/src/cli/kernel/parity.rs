@@ -43,8 +43,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         comparison.chunk(chunk, |name, compared| {
             let kernels = pool.kernels().iter().zip(&compared.parity);
             for (kernel, parity) in kernels.filter(|_| args.json) {
-                let lines = parity.iter().flat_map(|parity| differences(kernel.image(), name, parity));
-                lines.map(|line| output.json(&line)).collect::<Result<(), Failure>>()?;
+                let mut lines = parity.iter().flat_map(|parity| differences(kernel.image(), name, parity));
+                lines.try_for_each(|line| output.json(&line))?;
             }
             for signature in compared.differences.iter().filter(|_| args.json) {
                 output.json(&json!({ "between": { "name": name, "signature": signature } }))?;
