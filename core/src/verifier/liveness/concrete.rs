@@ -205,11 +205,18 @@ impl Machine<'_> {
 }
 
 /// Operations of one function from draws; `calls` tells whether it may call function 1 and loop over function 2.
+///
+/// No register but R10 holds the frame pointer itself where paths meet: Linux 7.3 takes a write through it, or through no
+/// stack pointer on another path, for certain, and the walk then refuses to read the slot
+/// (`a_write_through_the_frame_pointer_or_elsewhere_counts_as_certain`). Therefore such pointers lie below, and jumps lead
+/// to the first operation of a draw.
 fn function_of(draws: &[(u8, Reg, Reg, i16, u8)], calls: bool) -> Vec<Op> {
     let mut ops = Vec::new();
+    let mut heads = Vec::new();
     for &(kind, a, b, off, to) in draws {
+        heads.push(ops.len());
         match kind {
-            0 | 1 => ops.extend([mov(a, FP), add(a, i32::from(off) * 8)]),
+            0 | 1 => ops.extend([mov(a, FP), add(a, i32::from(off - 1) * 8)]),
             2 => ops.push(mov(a, b)),
             3 => ops.push(add(a, i32::from(off) * 8)),
             4 => ops.push(add_reg(a, b)),
@@ -231,6 +238,7 @@ fn function_of(draws: &[(u8, Reg, Reg, i16, u8)], calls: bool) -> Vec<Op> {
             _ => ops.push(set(a, 0)),
         }
     }
+    heads.push(ops.len());
     ops.extend([set(R0, 0), EXIT]);
     let mut starts = Vec::new();
     let mut at = 0i64;
@@ -238,10 +246,9 @@ fn function_of(draws: &[(u8, Reg, Reg, i16, u8)], calls: bool) -> Vec<Op> {
         starts.push(at);
         at += i64::from(op.len());
     }
-    let count = ops.len();
     for (n, op) in ops.iter_mut().enumerate() {
         if let Op::JumpIf { off, .. } = op {
-            *off = (starts[usize::from(off.unsigned_abs()) % count] - starts[n] - 1) as i16;
+            *off = (starts[heads[usize::from(off.unsigned_abs()) % heads.len()]] - starts[n] - 1) as i16;
         }
     }
     ops

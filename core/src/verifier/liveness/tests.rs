@@ -159,6 +159,20 @@ pub(super) const EXIT: Op = Op::Exit;
 
 // ---- constants and branches
 
+/// The kernel adds offset 0 to a pointer that meets no pointer, so that a write through it is not certain; to an offset that
+/// is 0 this adds nothing. `corpus/programs/verifier/versions/store-to-stack-or-map.bpf` shows what 7.3.4 makes of it.
+#[test]
+fn a_write_through_the_frame_pointer_or_elsewhere_counts_as_certain() {
+    let slots_before_the_write = |below: i32| {
+        let off = -16 - below as i16;
+        let meets = [map(R2, 0), helper(PRANDOM), map(R2, 0), jump_if(R0, 0, 2), mov(R2, FP), add(R2, below)];
+        let tail = [zero(R2, off), load(R0, FP, -16), set(R0, 0), EXIT];
+        built(&[&[&meets[..], &tail[..]].concat()]).liveness().slots(&[(0, 8)], 0)
+    };
+    assert_eq!(slots_before_the_write(0), 0, "7.3 takes the slot for dead");
+    assert_eq!(slots_before_the_write(-8), 0b1100, "it may still hold what was there");
+}
+
 #[test]
 fn a_branch_on_a_constant_becomes_a_jump() {
     let program = built(&[&[set(R1, 3), jump_if(R1, 3, 2), set(R0, 1), EXIT, set(R0, 2), jump_if(R1, 4, -6), EXIT]]);
