@@ -1,7 +1,7 @@
 //! Requests with programs: load each, read it back, run it, and collect what the kernel said meanwhile.
 
 use crate::bpf::{self, Load, MapShape, Run};
-use crate::protocol as p;
+use crate::protocol::{self as p, Reader};
 use crate::shared::Shared;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -20,28 +20,6 @@ pub struct Batches {
     kmsg: File,
     btf: Option<(Vec<u8>, OwnedFd)>,
     jit: bool,
-}
-
-/// Reads a request, or a record of one.
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(..len)?;
-        self.bytes = self.bytes.get(p::padded(len)..).unwrap_or_default();
-        Some(taken)
-    }
-
-    fn words<const N: usize>(&mut self) -> Option<[u32; N]> {
-        let bytes = self.take(4 * N)?;
-        let mut words = [0; N];
-        for (word, four) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-            *word = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-        }
-        Some(words)
-    }
 }
 
 /// A program of a request.

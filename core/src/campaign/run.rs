@@ -79,12 +79,15 @@ pub struct Campaign<'a> {
     state: State,
     start: Instant,
     saved: Instant,
+    watched: Instant,
     first_case: u64,
     seconds_before: f64,
 }
 
 /// Time between two saves of the state.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks at a campaign: a summary is a copy of all counts.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 impl<'a> Campaign<'a> {
     /// Prepares a campaign; with a folder, it goes on where an earlier start stopped.
@@ -103,10 +106,10 @@ impl<'a> Campaign<'a> {
         let state = state.unwrap_or_else(|| State::new(config.seed, names));
         let now = Instant::now();
         let (first_case, seconds_before) = (state.next, state.seconds);
-        Ok(Campaign { config, folder, state, start: now, saved: now, first_case, seconds_before })
+        Ok(Campaign { config, folder, state, start: now, saved: now, watched: now, first_case, seconds_before })
     }
 
-    /// Runs until the limit, or until `stop` is set. `watch` is called after each block, and at least once a second.
+    /// Runs until the limit, or until `stop` is set. `watch` is called a few times a second.
     ///
     /// # Errors
     ///
@@ -169,7 +172,10 @@ impl<'a> Campaign<'a> {
             if self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
             }
-            watch(&self.summary());
+            if self.watched.elapsed() >= WATCH_EVERY {
+                self.watched = Instant::now();
+                watch(&self.summary());
+            }
         }
     }
 

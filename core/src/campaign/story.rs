@@ -6,6 +6,7 @@ use crate::isa::InsnIdx;
 use crate::kernel::Rules;
 use crate::oracle::{Class, Examiner, Report, Status};
 use crate::program::Program;
+use crate::program::json::to_hex;
 use crate::repro::{Side, Story};
 
 /// The story of a case's finding, as Markdown.
@@ -39,8 +40,7 @@ pub fn of(program: &Program, signature: &str, rules: &Rules, examiner: &mut Exam
         });
     }
     let notes = input.and_then(|n| program.inputs.get(n)).map(|input| {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        format!("Input: context `{}`, packet `{}`, seed {}.", hex(&input.ctx), hex(&input.data), input.seed)
+        format!("Input: context `{}`, packet `{}`, seed {}.", to_hex(&input.ctx), to_hex(&input.data), input.seed)
     });
     Story {
         title: title.to_owned(),

@@ -18,6 +18,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A case as a fuzzer hands it over; shown as assembly.
 pub struct Input(pub Program);
@@ -130,7 +131,7 @@ fn step(rules: &Rules, a: &mut Pair, b: &mut Pair, u: &mut Unstructured<'_>) -> 
     let width = if u.arbitrary()? { Width::W64 } else { Width::W32 };
     match u.int_in_range(0..=7)? {
         0..=3 => {
-            let op = *u.choose(&ALU)?;
+            let op = *u.choose(&AluOp::ALL)?;
             let bits = if width == Width::W64 { 64 } else { 32 };
             let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
             let divides = matches!(op, AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod);
@@ -151,7 +152,7 @@ fn step(rules: &Rules, a: &mut Pair, b: &mut Pair, u: &mut Unstructured<'_>) -> 
             *a = (a.0.sign_extend(width, bits, domain), alu::truncate(width, alu::sign_extend(bits, a.1)));
         }
         _ => {
-            let cond = *u.choose(&CONDS)?;
+            let cond = *u.choose(&Cond::ALL)?;
             let taken = alu::holds(width, cond, a.1, b.1);
             match Scalar::branch(cond, width, &a.0, &b.0, Sides::Distinct, domain) {
                 Branch::Jumps => {
@@ -166,25 +167,6 @@ fn step(rules: &Rules, a: &mut Pair, b: &mut Pair, u: &mut Unstructured<'_>) -> 
     }
     Ok(())
 }
-
-const ALU: [AluOp; 14] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::SDiv,
-    AluOp::Mod,
-    AluOp::SMod,
-    AluOp::And,
-    AluOp::Or,
-    AluOp::Xor,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Arsh,
-    AluOp::Mov,
-];
-const CONDS: [Cond; 11] =
-    [Cond::Eq, Cond::Ne, Cond::Gt, Cond::Ge, Cond::Lt, Cond::Le, Cond::SGt, Cond::SGe, Cond::SLt, Cond::SLe, Cond::Set];
 
 /// The verifier ends, twice with the same answer, under the rules of every kernel.
 pub fn verify(input: &Input) {
@@ -205,8 +187,14 @@ pub fn stack(input: &Input) {
     hold(input, |class| matches!(class, Class::Stack | Class::Safety));
 }
 
+/// The known divergences, read once: a fuzzer calls a target thousands of times a second.
+fn known() -> &'static Known {
+    static KNOWN: OnceLock<Known> = OnceLock::new();
+    KNOWN.get_or_init(|| Known::built_in().unwrap_or_default())
+}
+
 fn hold(input: &Input, about: impl Fn(Class) -> bool) {
-    let known = Known::built_in().unwrap_or_default();
+    let known = known();
     let mut examiner = Examiner::new(case_options());
     for version in [KernelVersion::V6_1, KernelVersion::NEWEST] {
         let rules = Rules::of(version);
@@ -236,7 +224,7 @@ pub fn canary(input: &Input) {
     let Some(fault) = Fault::named("slots-overlap") else { return };
     let (rules, options) = fault.plant(case_options());
     let report = Examiner::new(options).examine(&input.0, &rules);
-    let known = Known::built_in().unwrap_or_default();
+    let known = known();
     let mut without = Examiner::new(case_options());
     for finding in &report.findings {
         if known.explains(finding, &input.0, &rules, &mut without).is_none() {

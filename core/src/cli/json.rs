@@ -4,20 +4,12 @@ use crate::exec::{End, Outcome};
 use crate::isa::Insn;
 use crate::kernel::{HelperImms, KernelVersion};
 use crate::oracle::{Report, Status};
+use crate::program::json::to_hex as hex;
 use crate::program::{Loaded, Program};
 use crate::rewrite::{Rewritten, as_dumped, normalise};
 use crate::verifier::{Facts, SiteState};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
-        text
-    })
-}
 
 /// Instructions, each as its eight bytes.
 pub fn insns_hex(insns: &[Insn]) -> Vec<String> {

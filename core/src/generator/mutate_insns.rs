@@ -107,25 +107,6 @@ fn edit_reg(program: &mut Program, at: usize, rng: &mut impl Rng) {
     };
 }
 
-const ALU: [AluOp; 14] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::SDiv,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::SMod,
-    AluOp::Xor,
-    AluOp::Mov,
-    AluOp::Arsh,
-];
-const CONDS: [Cond; 11] =
-    [Cond::Eq, Cond::Gt, Cond::Ge, Cond::Set, Cond::Ne, Cond::SGt, Cond::SGe, Cond::Lt, Cond::Le, Cond::SLt, Cond::SLe];
-
 fn other_width(width: Width) -> Width {
     if width == Width::W64 { Width::W32 } else { Width::W64 }
 }
@@ -135,12 +116,14 @@ fn edit_op(program: &mut Program, at: usize, rng: &mut impl Rng) {
     let flip = rng.random_bool(0.4);
     let op = match op {
         Op::Alu { width, op, dst, src } if flip => Op::Alu { width: other_width(width), op, dst, src },
-        Op::Alu { width, dst, src, .. } => Op::Alu { width, op: ALU[rng.random_range(0..ALU.len())], dst, src },
+        Op::Alu { width, dst, src, .. } => {
+            Op::Alu { width, op: AluOp::ALL[rng.random_range(0..AluOp::ALL.len())], dst, src }
+        }
         Op::JumpIf { width, cond, dst, src, off } if flip => {
             Op::JumpIf { width: other_width(width), cond, dst, src, off }
         }
         Op::JumpIf { width, dst, src, off, .. } => {
-            Op::JumpIf { width, cond: CONDS[rng.random_range(0..CONDS.len())], dst, src, off }
+            Op::JumpIf { width, cond: Cond::ALL[rng.random_range(0..Cond::ALL.len())], dst, src, off }
         }
         other => other,
     };
@@ -185,7 +168,7 @@ fn simple_op(rng: &mut impl Rng) -> Op {
     let (dst, other) = (reg(), reg());
     let src = if rng.random_bool(0.5) { Operand::Reg(other) } else { Operand::Imm(interesting(rng)) };
     let width = if rng.random_bool(0.5) { Width::W64 } else { Width::W32 };
-    Op::Alu { width, op: ALU[rng.random_range(0..ALU.len())], dst, src }
+    Op::Alu { width, op: AluOp::ALL[rng.random_range(0..AluOp::ALL.len())], dst, src }
 }
 
 /// Gives a function reference the target of another.

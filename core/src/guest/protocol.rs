@@ -140,3 +140,27 @@ pub const MAP_DUMP_MAX: usize = 1 << 20;
 pub const fn padded(len: usize) -> usize {
     len.next_multiple_of(8)
 }
+
+/// Reads a request or a response, or a record of one.
+pub struct Reader<'a> {
+    /// What is left.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// The next bytes, and what pads them; nothing where fewer are left.
+    pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let taken = self.bytes.get(..len)?;
+        self.bytes = self.bytes.get(padded(len)..).unwrap_or_default();
+        Some(taken)
+    }
+
+    /// The next words.
+    pub fn words<const N: usize>(&mut self) -> Option<[u32; N]> {
+        let mut words = [0; N];
+        for (word, four) in words.iter_mut().zip(self.take(4 * N)?.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*four);
+        }
+        Some(words)
+    }
+}

@@ -1,6 +1,6 @@
 //! Programs as an agent reads them, and its answers as they come back. The layout is in [`protocol`](super::protocol).
 
-use super::protocol as p;
+use super::protocol::{self as p, Reader};
 use crate::isa::Insn;
 use crate::kernel::ProgType;
 use crate::program::{MapDef, Program};
@@ -197,26 +197,6 @@ pub struct ReplyRun {
     pub data: Vec<u8>,
     /// The arrays afterwards, one after another.
     pub maps: Vec<u8>,
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(..len)?;
-        self.bytes = self.bytes.get(p::padded(len)..).unwrap_or_default();
-        Some(taken)
-    }
-
-    fn words<const N: usize>(&mut self) -> Option<[u32; N]> {
-        let mut words = [0; N];
-        for (word, four) in words.iter_mut().zip(self.take(4 * N)?.as_chunks::<4>().0) {
-            *word = u32::from_le_bytes(*four);
-        }
-        Some(words)
-    }
 }
 
 /// The records of a response, up to the first that is none.

@@ -134,6 +134,26 @@ pub enum AluOp {
     Arsh,
 }
 
+impl AluOp {
+    /// All of them.
+    pub const ALL: [AluOp; 14] = [
+        AluOp::Add,
+        AluOp::Sub,
+        AluOp::Mul,
+        AluOp::Div,
+        AluOp::SDiv,
+        AluOp::Or,
+        AluOp::And,
+        AluOp::Lsh,
+        AluOp::Rsh,
+        AluOp::Mod,
+        AluOp::SMod,
+        AluOp::Xor,
+        AluOp::Mov,
+        AluOp::Arsh,
+    ];
+}
+
 /// A comparison of a conditional jump.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cond {
@@ -159,6 +179,23 @@ pub enum Cond {
     SLt,
     /// Signed `<=`
     SLe,
+}
+
+impl Cond {
+    /// All of them.
+    pub const ALL: [Cond; 11] = [
+        Cond::Eq,
+        Cond::Gt,
+        Cond::Ge,
+        Cond::Set,
+        Cond::Ne,
+        Cond::SGt,
+        Cond::SGe,
+        Cond::Lt,
+        Cond::Le,
+        Cond::SLt,
+        Cond::SLe,
+    ];
 }
 
 /// A byte-order conversion.

@@ -11,7 +11,7 @@ use crate::isa::{Insn, InsnIdx};
 use crate::kernel::{MapType, ProgType, UnknownName};
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::ser::{Serialize, Serializer};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 /// How programs stand in a text.
@@ -317,8 +317,13 @@ struct Hex(Vec<u8>);
 #[derive(Clone, Copy, PartialEq)]
 struct InsnHex(Insn);
 
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// Bytes as lower-case hex digits, two a byte.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Reads hex digits, two a byte, without anything between them.

@@ -3,13 +3,13 @@
 use super::guests::{self, Guests};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
-use crate::cli::json::hex;
 use crate::cli::output::{Output, Tone};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, Ask, Kernel, RunAnswer, Verdict};
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::parity::{self, of_arrays, outcomes, sites_in_dump};
 use crate::oracle::twin::{self, Twins};
+use crate::program::json::to_hex as hex;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

@@ -27,9 +27,9 @@ fn step() -> impl Strategy<Value = Step> {
     let imm = prop_oneof![select(vec![0, 1, -1, 7, 8, 31, 32, 63, 255, i32::MAX, i32::MIN]), any::<i32>()];
     let sign = select(vec![(Width::W64, 8), (Width::W64, 16), (Width::W64, 32), (Width::W32, 8), (Width::W32, 16)]);
     prop_oneof![
-        4 => (select(&OPS[..]), width.clone(), reg.clone(), reg.clone())
+        4 => (select(&AluOp::ALL[..]), width.clone(), reg.clone(), reg.clone())
             .prop_map(|(op, width, dst, src)| Step::Alu { op, width, dst, src }),
-        4 => (select(&OPS[..]), width.clone(), reg.clone(), imm.clone())
+        4 => (select(&AluOp::ALL[..]), width.clone(), reg.clone(), imm.clone())
             .prop_map(|(op, width, dst, imm)| Step::AluImm { op, width, dst, imm }),
         1 => (width.clone(), reg.clone()).prop_map(|(width, dst)| Step::Neg { width, dst }),
         1 => (select(vec![Endian::ToLe, Endian::ToBe, Endian::Bswap]), select(vec![16, 32, 64]), reg.clone())
@@ -37,9 +37,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (sign, reg.clone(), reg.clone())
             .prop_map(|((width, bits), dst, src)| Step::SignExtend { width, bits, dst, src }),
         1 => (select(vec![1, 2, 4]), reg.clone()).prop_map(|(bytes, dst)| Step::Truncate { bytes, dst }),
-        3 => (select(&CONDS[..]), width.clone(), reg.clone(), reg.clone())
+        3 => (select(&Cond::ALL[..]), width.clone(), reg.clone(), reg.clone())
             .prop_map(|(cond, width, left, right)| Step::Compare { cond, width, left, right }),
-        3 => (select(&CONDS[..]), width, reg, imm)
+        3 => (select(&Cond::ALL[..]), width, reg, imm)
             .prop_map(|(cond, width, left, imm)| Step::CompareImm { cond, width, left, imm }),
     ]
 }

@@ -12,26 +12,6 @@ use super::{Scalar, Tnum};
 use crate::isa::{AluOp, Cond, Endian, Width};
 use crate::kernel::{DomainRules, KernelVersion, RangeModel, Rules};
 
-/// All binary operations.
-const OPS: [AluOp; 14] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::SDiv,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::SMod,
-    AluOp::Xor,
-    AluOp::Mov,
-    AluOp::Arsh,
-];
-/// All comparisons.
-const CONDS: [Cond; 11] =
-    [Cond::Eq, Cond::Gt, Cond::Ge, Cond::Set, Cond::Ne, Cond::SGt, Cond::SGe, Cond::Lt, Cond::Le, Cond::SLt, Cond::SLe];
 const WIDTHS: [Width; 2] = [Width::W32, Width::W64];
 
 /// The rules of all kernels, and a few mixtures: `--set` makes any.

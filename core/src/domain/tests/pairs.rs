@@ -12,7 +12,7 @@ fn binary_operations() {
         let members: Vec<Vec<u64>> = family.iter().map(|s| members(s, &pool)).collect();
         for (a, xs) in family.iter().zip(&members) {
             for (b, ys) in family.iter().zip(&members) {
-                for op in OPS {
+                for op in AluOp::ALL {
                     for width in WIDTHS {
                         let out = Scalar::alu(op, width, a, b, &rules);
                         let what = || format!("{name}: {op:?} {width:?} of {a:?} and {b:?}");
@@ -75,7 +75,7 @@ fn branches() {
         let members: Vec<Vec<u64>> = family.iter().map(|s| members(s, &pool)).collect();
         for (a, xs) in family.iter().zip(&members) {
             for (b, ys) in family.iter().zip(&members) {
-                for cond in CONDS {
+                for cond in Cond::ALL {
                     for width in WIDTHS {
                         let branch = Scalar::branch(cond, width, a, b, Sides::Distinct, &rules);
                         let refined =
@@ -106,7 +106,7 @@ fn a_register_compared_with_itself() {
     let pool = pool();
     for (name, model, rules) in all_rules() {
         for scalar in family(model, &rules) {
-            for cond in CONDS {
+            for cond in Cond::ALL {
                 for width in WIDTHS {
                     let sides = Sides::SameRegister;
                     let known = Scalar::compare(cond, width, &scalar, &scalar, sides, &rules);
@@ -138,7 +138,7 @@ fn contradictions_have_no_members() {
         for a in &family {
             assert_eq!(a.violation(&rules), None, "{name}: {a:?}");
             for b in &family {
-                for (cond, taken) in CONDS.into_iter().flat_map(|c| [(c, false), (c, true)]) {
+                for (cond, taken) in Cond::ALL.into_iter().flat_map(|c| [(c, false), (c, true)]) {
                     let (p, q) = Scalar::refine(cond, Width::W64, taken, (a, b), Sides::Distinct, &rules);
                     for (scalar, before) in [(p, a), (q, b)] {
                         if scalar.violation(&rules).is_some() {
@@ -233,7 +233,7 @@ fn forks() {
     let mut forks = 0;
     for (name, model, rules) in all_rules() {
         for scalar in family(model, &rules) {
-            for op in OPS {
+            for op in AluOp::ALL {
                 let Some((a, b)) = scalar.fork(op, &Scalar::constant(model, 5), &rules) else { continue };
                 forks += 1;
                 for x in members(&scalar, &pool) {

@@ -8,6 +8,7 @@ use crate::btf::Linkage;
 use crate::isa::{InsnIdx, ListedInsn, Names, listing};
 use crate::kernel::KernelVersion;
 use crate::kernel::helpers::helper_name;
+use crate::program::json::to_hex;
 use crate::program::{Func, Input, MapDef, Program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -140,12 +141,7 @@ fn annotation(e: &Expectation, labels: &BTreeMap<InsnIdx, String>) -> Option<Str
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let mut out = String::from("\"");
-    for byte in bytes {
-        push(&mut out, format_args!("{byte:02x}"));
-    }
-    out.push('"');
-    out
+    format!("\"{}\"", to_hex(bytes))
 }
 
 /// The header's lines.
