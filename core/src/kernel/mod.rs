@@ -35,10 +35,10 @@ pub use rules_structure::{
 };
 pub use rules_walk::{
     Backtracking, BugReport, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKey, ForcedCheckpoints,
-    GlobalSubprogs, HelperAccess, LeavesCallback, LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback,
-    MovedRelease, NullArgument, NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds,
-    ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding, StateCleaning, StoreToCtx,
-    TailCallPaths, WalkRules, Widening,
+    GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel, LoopCount, LoopPrecision, LoopSlots,
+    MainAsCallback, MovedRelease, NullArgument, NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck,
+    ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding, StateCleaning,
+    StoreToCtx, TailCallPaths, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

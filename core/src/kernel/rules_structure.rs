@@ -165,7 +165,9 @@ impl SleepableTypes {
 pub enum SleepableTypesText {
     /// It names the types that may (6.1).
     NamesAllowed,
-    /// It speaks of this type (6.2 and later).
+    /// It names them, struct_ops among them (6.2 to 6.19).
+    NamesMore,
+    /// It speaks of this type (7.0 and later).
     NamesThis,
 }
 
@@ -175,6 +177,9 @@ impl SleepableTypesText {
         match self {
             SleepableTypesText::NamesAllowed => {
                 "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable"
+            }
+            SleepableTypesText::NamesMore => {
+                "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
             }
             SleepableTypesText::NamesThis => "Program of this type cannot be sleepable",
         }
@@ -366,7 +371,7 @@ impl StructureRules {
     fn v6_12(version: KernelVersion) -> StructureRules {
         StructureRules {
             prog_flags: 0x100ff,
-            sleepable_types_text: SleepableTypesText::NamesThis,
+            sleepable_types_text: SleepableTypesText::NamesMore,
             attach_check: AttachCheck::AfterCfg,
             sleepable_maps: SleepableMaps::AndQueues,
             sleepable_maps_text: SleepableMapsText::AndLocalStorage,
@@ -384,6 +389,7 @@ impl StructureRules {
         StructureRules {
             tracing_attach_types: TracingAttachTypes::FunctionSets,
             sleepable_types: SleepableTypes::AndTracepoints,
+            sleepable_types_text: SleepableTypesText::NamesThis,
             sleepable_maps: SleepableMaps::AndTries,
             direct_value_maps: DirectValueMaps::AndPercpuArrays,
             map_use: MapUse::LimitFirstAnyOffset,

@@ -154,6 +154,16 @@ pub enum LeavesCallback {
     Refused,
 }
 
+/// What a legacy packet load in a subprogram means for the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LegacyLoadPaths {
+    /// It loads (6.12, 6.18).
+    Falls,
+    /// It loads, or ends the subprogram with 0 where the packet has no such byte (7.3, and 6.1.192 by backport).
+    FallsAndReturns,
+}
+
 /// What a tail call in a subprogram means for the walk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -371,6 +381,8 @@ pub struct WalkRules {
     pub private_stack: PrivateStack,
     /// Whether a callback may end the program.
     pub leaves_callback: LeavesCallback,
+    /// Paths after a legacy packet load.
+    pub legacy_load_paths: LegacyLoadPaths,
     /// Paths after a tail call.
     pub tail_call_paths: TailCallPaths,
     /// Precision in loops.
@@ -438,6 +450,7 @@ impl WalkRules {
         stack_rounding: StackRounding::To32,
         private_stack: PrivateStack::No,
         leaves_callback: LeavesCallback::Allowed,
+        legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         tail_call_paths: TailCallPaths::Falls,
         loop_precision: LoopPrecision::Ignored,
         null_argument: NullArgument::Imprecise,
@@ -461,6 +474,7 @@ impl WalkRules {
 
     /// Linux 6.12.95.
     pub const V6_12: WalkRules = WalkRules {
+        legacy_load_paths: LegacyLoadPaths::Falls,
         stack_refusal: StackRefusal::WithOffset,
         moved_release: MovedRelease::Release,
         callback_walk: CallbackWalk::UnknownCount,
@@ -496,6 +510,7 @@ impl WalkRules {
 
     /// Linux 7.3.4.
     pub const V7_3: WalkRules = WalkRules {
+        legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         frames_max: 16,
         callback_exit: CallbackExit::KeepArguments,
         pointer_offset: PointerOffset::Folded,

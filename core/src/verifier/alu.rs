@@ -116,7 +116,7 @@ impl Walker<'_> {
         if copy.kind != Kind::Scalar {
             copy = Reg::unknown(self.model());
         } else if copies_only || !fits {
-            copy.unlink();
+            copy.drop_id(self.rules.walk.scalar_links);
         }
         copy.value = copy.value.mov32(&self.rules.domain);
         self.set_reg(dst, copy);
@@ -135,7 +135,7 @@ impl Walker<'_> {
             }
         } else {
             if !positive {
-                copy.unlink();
+                copy.drop_id(self.rules.walk.scalar_links);
             }
             copy.value = copy.value.sign_extend(width, bits, &self.rules.domain);
         }
@@ -194,13 +194,17 @@ impl Walker<'_> {
             return Ok(());
         }
         let delta = if src == Operand::Reg(dst) { None } else { self.link_distance(width, op, &left, right) };
+        let links = self.rules.walk.scalar_links;
+        let moves = op == AluOp::Add && width == Width::W64 && left.id != 0 && right.value.as_const().is_some();
         let reg = self.reg_mut(dst);
         match delta {
             Some((link, delta)) if left.link == Link::Same && left.id != 0 => {
                 reg.link = link;
                 reg.off = delta;
             }
-            _ => reg.unlink(),
+            // A second sum, or one that is too large.
+            _ if moves => reg.unlink(),
+            _ => reg.drop_id(links),
         }
         Ok(())
     }

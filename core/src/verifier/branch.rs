@@ -189,6 +189,7 @@ impl Walker<'_> {
         if scalar.kind != Kind::Scalar || scalar.id == 0 {
             return;
         }
+        let links = self.rules.walk.scalar_links;
         for n in (0..=self.cur.depth()).rev() {
             let live = self.liveness.map_or(u16::MAX, |l| l.live_regs(self.cur.frame_insn(n)));
             let members: LinkedCells = self
@@ -203,7 +204,7 @@ impl Walker<'_> {
                 if linked.len() < LINKED_MAX {
                     linked.push(member);
                 } else if let Some(reg) = self.cur.frame_mut(n).cell_mut(member.1) {
-                    reg.unlink();
+                    reg.drop_id(links);
                 }
             }
         }

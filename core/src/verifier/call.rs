@@ -12,7 +12,7 @@ use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
 use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
-use crate::kernel::{CallbackWalk, GlobalCalls, LeavesCallback, ReferenceScope, ReturnCheck};
+use crate::kernel::{CallbackWalk, GlobalCalls, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck};
 use crate::program::SubprogIdx;
 
 /// R0 to R5, which a call does not keep.
@@ -354,8 +354,14 @@ impl Walker<'_> {
             return Err(Stop::invalid("cannot use BPF_LD_[ABS|IND] within callback"));
         }
         self.read_reg(RegNo::R6)?;
-        if !self.cur.frame(0).refs.is_empty() || !self.cur.top().refs.is_empty() {
-            return Err(Stop::invalid("BPF_LD_[ABS|IND] would lead to reference leak"));
+        match self.rules.walk.reference_scope {
+            ReferenceScope::PerFrame if self.check_references_released().is_err() => {
+                return Err(Stop::invalid("BPF_LD_[ABS|IND] cannot be mixed with socket references"));
+            }
+            ReferenceScope::PerPath if !self.cur.frame(0).refs.is_empty() => {
+                return Err(Stop::invalid("BPF_LD_[ABS|IND] would lead to reference leak"));
+            }
+            _ => {}
         }
         let skb = *self.reg(RegNo::R6);
         if skb.kind != Kind::Ctx {
@@ -367,7 +373,8 @@ impl Walker<'_> {
         self.check_fixed_offset(6, &skb, false)?;
         self.clear_caller_saved();
         self.set_unknown(RegNo::R0);
-        if self.cur.depth() > 0 && refused {
+        let returns = self.rules.walk.legacy_load_paths == LegacyLoadPaths::FallsAndReturns;
+        if self.cur.depth() > 0 && returns {
             // Out of the packet, the load ends the function with 0.
             let next = self.at.next();
             self.push_branch(next)?;

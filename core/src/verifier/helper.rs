@@ -435,7 +435,9 @@ impl Walker<'_> {
             (HELPER_LOOP, Some(callback)) => self.apply_loop(callback),
             (FOR_EACH_MAP_ELEM, Some(callback)) => self.apply_for_each(callback, call.map),
             (HELPER_TAIL_CALL, _) => {
-                self.check_references_released()?;
+                if self.check_references_released().is_err() {
+                    return Err(Stop::invalid("tail_call would lead to reference leak"));
+                }
                 Ok(Next::Straight)
             }
             (_, Some(_)) => Err(Stop::unsupported(format!("callback of helper {id}"))),

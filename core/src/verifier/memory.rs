@@ -222,7 +222,7 @@ impl Walker<'_> {
             let positive = reg.value.umax() < 1 << (8 * bytes - 1);
             reg.value = reg.value.sign_extend(Width::W64, (8 * bytes) as u8, &self.rules.domain);
             if !positive {
-                reg.unlink();
+                reg.drop_id(self.rules.walk.scalar_links);
             }
         } else {
             reg.value = reg.value.truncate_to(bytes, &self.rules.domain);

@@ -196,7 +196,7 @@ impl Walker<'_> {
                 self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
             }
             if width(&content.value) > 8 * size as u32 {
-                content.unlink();
+                content.drop_id(self.rules.walk.scalar_links);
             }
             self.set_reg(dst, content);
             self.note_slot(frame, slot_no);
@@ -320,7 +320,7 @@ impl Walker<'_> {
                     self.assign_id_before_copy(&mut spilled);
                     *self.reg_mut(src) = spilled;
                 } else {
-                    spilled.unlink();
+                    spilled.drop_id(self.rules.walk.scalar_links);
                 }
                 self.save_spill(frame, slot_no, spilled, size);
                 self.note_slot(frame, slot_no);

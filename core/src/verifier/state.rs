@@ -9,7 +9,7 @@
 use super::precision::HistoryEntry;
 use crate::domain::Scalar;
 use crate::isa::InsnIdx;
-use crate::kernel::RangeModel;
+use crate::kernel::{RangeModel, ScalarLinks};
 use crate::program::SubprogIdx;
 use std::rc::Rc;
 
@@ -232,6 +232,16 @@ impl Reg {
         self.id = 0;
         self.link = Link::Same;
         self.off = 0;
+    }
+
+    /// Takes the id away, as most operations do. Kernels of sums alone (6.11 … 6.19) leave the distance where it was, and take it
+    /// for one again when the register gets its next id.
+    pub fn drop_id(&mut self, links: ScalarLinks) {
+        self.id = 0;
+        self.link = Link::Same;
+        if links != ScalarLinks::CopiesAndSums {
+            self.off = 0;
+        }
     }
 
     /// True when both hold the same, ids included; marks and precision aside.

@@ -9,7 +9,7 @@ use super::liveness::Liveness;
 use super::log::{Log, Touched};
 use super::precision::{self, HistoryEntry, Trail, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
-use super::structure::{self, Marks as Points, Structure};
+use super::structure::{self, ArgKind, Marks as Points, Structure};
 use super::verdict::{Errno, Unfit};
 use super::visit::Visits;
 use crate::btf::Linkage;
@@ -236,13 +236,27 @@ impl<'a> Walker<'a> {
         self.checkpoints.clear();
         self.visits.clear();
         self.touched = Touched::ALL;
-        if subprog == SubprogIdx::MAIN && self.rules.log.global_calls == GlobalCalls::ByNumber {
-            // What main's prototype says does not matter, but is looked at.
-            let _remarked = self.fit_arguments(subprog)?;
+        if subprog == SubprogIdx::MAIN {
+            self.look_at_main()?;
         }
         self.walk_paths()?;
         self.log_function_end(subprog);
         self.remark = None;
+        Ok(())
+    }
+
+    /// What main's prototype says does not matter, unless main is called.
+    fn look_at_main(&mut self) -> Check {
+        match self.rules.log.global_calls {
+            GlobalCalls::ByNumber => {
+                let _remarked = self.fit_arguments(SubprogIdx::MAIN)?;
+            }
+            GlobalCalls::ByName => {
+                let main = &self.structure.subprogs[0].signature;
+                let fits = matches!(main, Some(Ok(signature)) if signature.args == [ArgKind::Ctx]);
+                self.subprogs[0].unreliable = !fits;
+            }
+        }
         Ok(())
     }
 

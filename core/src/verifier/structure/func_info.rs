@@ -61,8 +61,8 @@ pub(super) fn check_btf(program: &Program, rules: &Rules) -> Result<Option<Types
     if blob.windows(EXCEPTION_TAG.len()).any(|w| w == EXCEPTION_TAG) {
         return Err(Refusal::unsupported(None, "exception callback"));
     }
-    let btf = validate(blob, &rules.btf)
-        .map_err(|refused| Refusal::rejected(None, Errno(refused.errno), format!("(BTF: {})", refused.message)))?;
+    let btf =
+        validate(blob, &rules.btf).map_err(|refused| Refusal::rejected(None, Errno(refused.errno), refused.message))?;
     let ids = info.func_info.iter().map(|line| TypeId(line.type_id)).collect();
     Ok(Some(Types { btf, ids, prog_type: program.prog_type, tags: rules.structure.arg_tags }))
 }

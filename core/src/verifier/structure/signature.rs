@@ -157,7 +157,7 @@ impl Reading<'_> {
             return match self.btf.size_of(target) {
                 Some(bytes) => Ok(ArgKind::Mem { bytes, nullable: !has("nonnull") }),
                 None => {
-                    let kind = self.btf.get(target).map_or("UNKN", |t| t.kind().name());
+                    let kind = self.btf.get(target).map_or("UNKNOWN", |t| t.kind().name());
                     let size = format!("reference type('{kind} {target_name}') size cannot be determined: -22");
                     Self::said(Errno::EINVAL, format!("arg#{n} {size}"))
                 }
@@ -176,7 +176,7 @@ impl Reading<'_> {
         if let Some(Body::Int { .. } | Body::Enum { .. } | Body::Enum64 { .. }) = ty.map(|t| &t.body) {
             return Ok(ArgKind::Scalar);
         }
-        let kind = ty.map_or("UNKN", |t| t.kind().name());
+        let kind = ty.map_or("UNKNOWN", |t| t.kind().name());
         self.fault(Errno::EINVAL, format!("Arg#{n} type {kind} in {name}() is not supported yet."))
     }
 

@@ -298,9 +298,10 @@ fn load_attributes() {
     };
     let sleep = |t| with(t, 0, 1 << 4);
     let only = "22 Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable";
+    let more = "22 Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable";
     let cannot = "22 Program of this type cannot be sleepable";
-    expect("xdp sleeps", &sleep(ProgType::Xdp), Each([only, cannot, cannot, cannot]));
-    expect("tracepoint sleeps", &sleep(ProgType::Tracepoint), Each([only, cannot, cannot, "ok"]));
+    expect("xdp sleeps", &sleep(ProgType::Xdp), Each([only, more, more, cannot]));
+    expect("tracepoint sleeps", &sleep(ProgType::Tracepoint), Each([only, more, more, "ok"]));
     expect("kprobe sleeps", &sleep(ProgType::Kprobe), All("ok"));
     expect("syscall sleeps", &sleep(ProgType::Syscall), All("ok"));
     expect("syscall", &with(ProgType::Syscall, 0, 0), All("22 Syscall programs can only be sleepable"));
