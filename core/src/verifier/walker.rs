@@ -86,6 +86,8 @@ pub(super) struct Checkpoint {
     pub hits: u32,
     /// What no path reads was dropped.
     pub cleaned: bool,
+    /// Every number here, and in the checkpoints before this one, is marked precise: there is nothing left to mark.
+    pub all_precise: bool,
 }
 
 /// A branch that waits.
