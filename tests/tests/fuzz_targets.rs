@@ -9,8 +9,7 @@ use std::path::Path;
 /// The seeds below a folder of `corpus/seeds`, by name.
 fn seeds(folder: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/seeds").join(folder);
-    let mut paths: Vec<_> =
-        std::fs::read_dir(&folder).expect("seeds").map(|e| e.expect("a seed").path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(&folder).expect("seeds").map(|e| e.expect("a seed").path()).collect();
     paths.sort();
     paths.iter().map(|p| std::fs::read(p).expect("a seed")).collect()
 }
