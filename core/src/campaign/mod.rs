@@ -15,6 +15,7 @@
 //! | `campaign` | the whole: workers, order, limits |
 //! | `cases` | `.bpf` files with what is expected of them |
 //! | `replay` | stored programs against what is expected of them |
+//! | `recorded` | the model against recorded answers of real kernels |
 //! | `targets` | the fuzz targets as functions |
 //!
 //! Kernel: none; this is the harness.
@@ -24,6 +25,7 @@ pub mod cases;
 mod faults;
 mod files;
 mod known;
+mod recorded;
 mod replay;
 mod run;
 mod stats;
@@ -47,6 +49,7 @@ pub use case::{Case, Envelope, make};
 pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
 pub use known::{Known, KnownDivergence, KnownError};
+pub use recorded::{Compared, Differences, Met, wrong_between};
 pub use replay::{Replay, Stored, replay_item};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};
 pub use stats::{RuleStats, Stats};

@@ -321,7 +321,7 @@ impl Answer {
             stack_line: statistics.stack_line,
             xlated: reply.xlated,
             runs: reply.runs.into_iter().map(run).collect(),
-            kmsg: reply.kmsg,
+            kmsg: log::without_clock(&reply.kmsg),
             log: reply.log,
             load_ns: reply.load_ns,
             ..Answer::without_load(program, verdict)

@@ -194,6 +194,8 @@ pub(super) struct Running {
     console: Arc<Mutex<VecDeque<u8>>>,
     dir: TempDir,
     seq: u32,
+    /// Processor time at the last look.
+    cpu_seen: f64,
 }
 
 impl Running {
@@ -228,7 +230,7 @@ impl Running {
             keep_last_words(stderr, Arc::clone(&console));
         }
         let guard = guard(qemu.id(), dir.path()).ok();
-        Ok(Running { qemu, guard, shared, console, dir, seq: 0 })
+        Ok(Running { qemu, guard, shared, console, dir, seq: 0, cpu_seen: 0.0 })
     }
 
     /// The folder of this process's sockets.
@@ -246,9 +248,9 @@ impl Running {
         self.qemu.id()
     }
 
-    /// Processor time that QEMU has used.
+    /// Processor time that QEMU has used, also when it has ended.
     pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds(self.qemu.id()).unwrap_or(0.0)
+        cpu_seconds(self.qemu.id()).unwrap_or(0.0).max(self.cpu_seen)
     }
 
     /// Waits for the agent.
@@ -357,6 +359,8 @@ impl Running {
     }
 
     fn is_gone(&mut self) -> bool {
+        // Whoever waits for a process takes its times away.
+        self.cpu_seen = self.cpu_seconds();
         !matches!(self.qemu.try_wait(), Ok(None))
     }
 

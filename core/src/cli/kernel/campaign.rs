@@ -3,15 +3,16 @@
 //! Every case is asked of all kernels; the model is compared with each, and they with each other. The first case of each
 //! signature is kept, made smaller with the guests as the judge.
 
+use super::columns::{self, Column};
 use super::guests::Guests;
-use super::parity::{CHUNK, Comparison, compare};
-use crate::campaign::{make, write_whole};
+use super::parity::{CHUNK, Comparison};
+use super::reduce::smaller;
+use crate::campaign::{Known, make, write_whole};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::options::Jobs;
 use crate::cli::output::{Output, note};
 use crate::guest::{Ask, Pool};
 use crate::program::{Program, json, text};
-use crate::reduce::{self, Budget, Keep};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,8 @@ pub struct KernelCampaign<'a> {
     pub seed: u64,
     /// Cases, if bounded.
     pub count: Option<u64>,
+    /// Differences between kernels that are known: counted, not kept.
+    pub known: &'a Known,
     /// Time, if bounded.
     pub time: Option<Duration>,
     /// Where first cases are kept.
@@ -42,7 +45,8 @@ impl KernelCampaign<'_> {
     pub fn run(&self, stop: &AtomicBool, output: &mut Output) -> Result<Exit, Failure> {
         let start = Instant::now();
         let pool = self.guests.start()?;
-        let mut comparison = Comparison::new(&pool, self.jobs);
+        let columns = columns::of_pool(&pool);
+        let mut comparison = Comparison::new(columns.clone(), self.jobs);
         let mut kept: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut next = 0;
         loop {
@@ -55,9 +59,12 @@ impl KernelCampaign<'_> {
             next += count;
             let mut new: Vec<(String, &Program)> = Vec::new();
             let by_name: BTreeMap<&str, &Program> = programs.iter().map(|p| (p.name.as_str(), p)).collect();
-            comparison.chunk(&programs, |name, compared| {
-                for signature in compared.signatures(&pool) {
-                    if !kept.contains_key(&signature)
+            let answers = pool.answer_all(&programs, &Ask::default())?;
+            comparison.chunk(&programs, answers, |name, compared| {
+                for signature in compared.signatures(&columns) {
+                    let is_known = self.known.all().iter().any(|known| known.is_between(&signature));
+                    if !is_known
+                        && !kept.contains_key(&signature)
                         && let Some(program) = by_name.get(name)
                     {
                         kept.insert(signature.clone(), PathBuf::new());
@@ -74,7 +81,7 @@ impl KernelCampaign<'_> {
             ));
             for (signature, program) in new {
                 if let Some(out) = self.out {
-                    let folder = self.keep(&pool, &signature, program, out)?;
+                    let folder = self.keep(&pool, &columns, &signature, program, out)?;
                     kept.insert(signature, folder);
                 }
             }
@@ -84,7 +91,14 @@ impl KernelCampaign<'_> {
     }
 
     /// Keeps the first case of a signature, as it was and made smaller.
-    fn keep(&self, pool: &Pool, signature: &str, program: &Program, out: &Path) -> Result<PathBuf, Failure> {
+    fn keep(
+        &self,
+        pool: &Pool,
+        columns: &[Column<'_>],
+        signature: &str,
+        program: &Program,
+        out: &Path,
+    ) -> Result<PathBuf, Failure> {
         let folder = out.join("kernel").join(folder_name(signature));
         std::fs::create_dir_all(&folder).map_err(|e| Failure::file(&folder, e))?;
         let write = |name: &str, content: &str| {
@@ -93,13 +107,7 @@ impl KernelCampaign<'_> {
         };
         write("signature.txt", &format!("{signature}\n"))?;
         write("case.json", &json::write(std::slice::from_ref(program), json::Form::Document))?;
-        let mut keep = |candidate: &Program| {
-            let one = std::slice::from_ref(candidate);
-            let Ok(answers) = pool.answer_all(one, &Ask::default()) else { return Keep::Stop };
-            let answers: Vec<_> = answers.into_iter().filter_map(|all| all.into_iter().next()).collect();
-            Keep::from(compare(candidate, &answers, pool).signatures(pool).iter().any(|s| s == signature))
-        };
-        let reduced = reduce::reduce(program, Budget { attempts_max: self.reduce_attempts }, &mut keep);
+        let reduced = smaller(program, signature, self.reduce_attempts, pool, columns);
         write("case.json", &json::write(std::slice::from_ref(&reduced.program), json::Form::Document))?;
         write("case.bpf", &text::write(&reduced.program))?;
         Ok(folder)
