@@ -219,9 +219,10 @@ pub fn reduce(input: &Input) {
     assert!(reduced.program.insns.len() <= input.0.insns.len(), "no longer than before");
 }
 
-/// As [`equivalence`] and [`stack`], with a fault planted: it must be found, or the fuzzer is blind.
+/// As [`equivalence`] and [`stack`], with the fault planted that takes the most cases to notice: it must be found, or the
+/// fuzzer is blind.
 pub fn canary(input: &Input) {
-    let Some(fault) = Fault::named("slots-overlap") else { return };
+    let Some(fault) = Fault::named("callback-walked-once") else { return };
     let (rules, options) = fault.plant(case_options());
     let report = Examiner::new(options).examine(&input.0, &rules);
     let known = known();
