@@ -77,6 +77,9 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
     })
 }
 
+/// Helpers that return sockets, whose fields are loaded by what the kernel writes in their place.
+const SOCKET_HELPERS: [i32; 6] = [84, 85, 95, 96, 98, 99];
+
 type Patch = Vec<(Insn, Wild)>;
 
 const FP: u8 = 10;
@@ -140,6 +143,7 @@ impl Pass<'_> {
             n @ (35 | 107 | 145 | 156 | 158 | 170 | 173 | 176 | 183 | 184 | 185 | 194 | 210) => {
                 not_modelled(format!("inlining of helper {n}"))
             }
+            n if SOCKET_HELPERS.contains(&n) => not_modelled("accesses of sockets".to_owned()),
             // The address of what a helper is in this kernel, where it was not measured.
             n if !self.rules.rewrite.build.helper_imms().0.iter().any(|(_, number)| *number == n) => {
                 Ok(Some(vec![(insn, Wild::Imm)]))
@@ -172,6 +176,9 @@ impl Pass<'_> {
             _ => return Ok(vec![plain_call]),
         };
         let map = map.ok_or_else(|| "lookup in a map that is not there".to_owned())?;
+        if matches!(map.map_type, MapType::Sockmap | MapType::Sockhash | MapType::Xskmap) {
+            return Err("accesses of sockets".to_owned());
+        }
         let exact = |insn| (insn, Wild::Nothing);
         // The value of a hash element lies behind the element's head and its key.
         let to_value = (Insn::new(0x07, 0, 0, 0, 0), Wild::Imm);

@@ -308,7 +308,8 @@ impl Walker<'_> {
         let adds_zero = op == AluOp::Add && offset.value.as_const() == Some(0);
         let refused = match pointer.kind {
             Kind::MapPtr { .. } => !adds_zero,
-            Kind::PacketEnd => true,
+            Kind::PacketEnd | Kind::Sock { .. } => true,
+            Kind::FlowKeys => offset.value.as_const().is_none(),
             _ => false,
         };
         if refused {

@@ -9,6 +9,7 @@ use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
 use super::walker::{Check, Next, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
+use crate::kernel::ctx::SockKind;
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{
     Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown, Widening,
@@ -123,6 +124,7 @@ impl Walker<'_> {
         }
         match reg.kind {
             Kind::MapValue { nullable: false, .. } | Kind::MapKey { .. } => true,
+            Kind::Sock { kind, nullable: false } => kind != SockKind::Xdp,
             Kind::Mem { nullable: false, .. } | Kind::MapPtr { .. } => any,
             _ => false,
         }
@@ -255,6 +257,7 @@ fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
                     | Kind::MapKey { .. }
                     | Kind::Mem { nullable: false, .. }
                     | Kind::MapPtr { .. }
+                    | Kind::Sock { nullable: false, .. }
             )
     }
 }
@@ -344,7 +347,7 @@ fn null_check(sides: &Sides, left: &Reg, right: &Reg, rules: &Rules) -> Option<b
 #[doc(alias = "mark_ptr_or_null_regs")]
 fn mark_null(state: &mut State, reg: RegNo, is_null: bool, rules: &Rules) {
     let checked = state.top().regs[reg.at()];
-    if is_null && checked.reference != 0 {
+    if is_null && checked.reference != 0 && checked.reference == checked.id {
         release_unchecked(state, checked.reference, rules);
     }
     let keep_id = rules.walk.checked_pointer_id == CheckedPointerId::Kept;

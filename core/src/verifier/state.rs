@@ -9,6 +9,7 @@
 use super::precision::HistoryEntry;
 use crate::domain::Scalar;
 use crate::isa::InsnIdx;
+use crate::kernel::ctx::SockKind;
 use crate::kernel::{RangeModel, ScalarLinks};
 use crate::program::SubprogIdx;
 use std::rc::Rc;
@@ -46,6 +47,12 @@ pub(super) enum Kind {
     Func(SubprogIdx),
     /// Memory that a helper returned.
     Mem { size: u32, nullable: bool, ringbuf: bool },
+    /// A socket.
+    Sock { kind: SockKind, nullable: bool },
+    /// A socket of a map before it is compared with NULL, where that makes it one.
+    MapSock { map: u32, kind: SockKind },
+    /// The keys of a flow dissector.
+    FlowKeys,
 }
 
 /// `range` of a packet pointer that is known to be at the packet's end or beyond.
@@ -62,7 +69,13 @@ impl Kind {
     /// True while the pointer may still be NULL.
     #[doc(alias = "type_may_be_null")]
     pub fn is_nullable(self) -> bool {
-        matches!(self, Kind::MapValue { nullable: true, .. } | Kind::Mem { nullable: true, .. })
+        matches!(
+            self,
+            Kind::MapValue { nullable: true, .. }
+                | Kind::Mem { nullable: true, .. }
+                | Kind::Sock { nullable: true, .. }
+                | Kind::MapSock { .. }
+        )
     }
 
     /// The kind after a check against NULL.
@@ -70,6 +83,7 @@ impl Kind {
         match self {
             Kind::MapValue { map, .. } => Kind::MapValue { map, nullable: false },
             Kind::Mem { size, ringbuf, .. } => Kind::Mem { size, ringbuf, nullable: false },
+            Kind::Sock { kind, .. } | Kind::MapSock { kind, .. } => Kind::Sock { kind, nullable: false },
             other => other,
         }
     }
@@ -106,7 +120,16 @@ impl Kind {
             Kind::Mem { ringbuf: false, nullable: true, .. } => "mem_or_null",
             Kind::Mem { ringbuf: true, nullable: false, .. } => "ringbuf_mem",
             Kind::Mem { ringbuf: true, nullable: true, .. } => "ringbuf_mem_or_null",
+            Kind::Sock { kind, nullable: false } => kind.log_name(),
+            Kind::Sock { kind, nullable: true } => kind.log_name_or_null(),
+            Kind::MapSock { .. } => "map_value_or_null",
+            Kind::FlowKeys => "flow_keys",
         }
+    }
+
+    /// True for a socket, also one that may be NULL.
+    pub fn is_socket(self) -> bool {
+        matches!(self, Kind::Sock { .. })
     }
 
     /// True when both are the same type, whatever they point to.

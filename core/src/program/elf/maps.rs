@@ -11,6 +11,8 @@ use crate::program::{InputError, MapDef};
 const RDONLY_PROG: u32 = 1 << 7;
 /// Bytes of a key of an array.
 const ARRAY_KEY_BYTES: u32 = 4;
+/// Bytes of a file descriptor.
+const DESCRIPTOR_BYTES: u32 = 4;
 /// Bytes of `struct bpf_map_def`.
 const LEGACY_BYTES: usize = 20;
 
@@ -149,6 +151,8 @@ fn by_type(btf: &Btf, section: usize, var: &VarInfo) -> Result<ObjectMap, InputE
             "value" => set_size(&mut def.value_size, size()?).map_err(&wrong)?,
             "numa_node" | "pinning" => {}
             "map_extra" if number()? == 0 => {}
+            // The programs of the array are loaded by themselves: each sees the array empty.
+            "values" if def.map_type == MapType::ProgArray => def.value_size = DESCRIPTOR_BYTES,
             "map_extra" | "values" => unsupported = Some(format!("`{field}` of map `{name}`")),
             _ => return Err(wrong(&format!("unknown field \"{field}\""))),
         }

@@ -4,6 +4,7 @@
 
 use super::Touched;
 use crate::domain::Scalar;
+use crate::kernel::ctx::SockKind;
 use crate::kernel::{LivenessModel, ReferenceStyle, RegisterStyle, Rules};
 use crate::program::{MapDef, Program};
 use crate::verifier::state::{Byte, Cell, Frame, Kind, Link, Marks, Reference, Reg, SLOT_BYTES, Slot};
@@ -130,7 +131,7 @@ impl Printer<'_> {
 
     fn map(&self, kind: Kind) -> Option<&MapDef> {
         match kind {
-            Kind::MapPtr { map } | Kind::MapValue { map, .. } | Kind::MapKey { map } => {
+            Kind::MapPtr { map } | Kind::MapValue { map, .. } | Kind::MapKey { map } | Kind::MapSock { map, .. } => {
                 self.program.maps.get(map as usize)
             }
             _ => None,
@@ -155,7 +156,12 @@ impl Printer<'_> {
         if reg.id != 0 {
             list.add(format_args!("id={}", reg.id));
         }
-        if matches!(reg.kind, Kind::Mem { .. }) && reg.reference != 0 {
+        let shows_reference = match reg.kind {
+            Kind::Mem { .. } => true,
+            Kind::Sock { kind, .. } => matches!(kind, SockKind::Full | SockKind::Tcp),
+            _ => false,
+        };
+        if shows_reference && reg.reference != 0 {
             list.add(format_args!("ref_obj_id={}", reg.reference));
         }
         if !is_scalar {

@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::kernel::limits::INSNS_MAX;
-use crate::kernel::{ProgType, StructureRules};
+use crate::kernel::{ProgType, StructureRules, UnixAddresses};
 use crate::program::Program;
 use crate::verifier::Errno;
 
@@ -41,12 +41,24 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
     match program.prog_type {
         ProgType::Unspec => invalid("(no program type)".to_owned()),
         ProgType::CgroupSkb if attach > CGROUP_INET_EGRESS => invalid(format!("(attach type {attach})")),
+        ProgType::CgroupSock if !matches!(attach, 0 | 2 | 12 | 13 | 34) => {
+            invalid(format!("(attach type {attach})"))
+        }
+        ProgType::CgroupSockAddr if !attaches_to_address(attach, rules) => invalid(format!("(attach type {attach})")),
+        ProgType::CgroupSockopt if !matches!(attach, 21 | 22) => invalid(format!("(attach type {attach})")),
+        ProgType::SkReuseport if !matches!(attach, 0 | 39 | 40) => invalid(format!("(attach type {attach})")),
         ProgType::SkLookup if attach != SK_LOOKUP => invalid(format!("(attach type {attach})")),
         ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
         _ if rules.tracing_attach_types.list().contains(&attach) => invalid(format!("(attach type {attach})")),
         t if !is_modelled(t) => Err(Refusal::unsupported(None, format!("program type {t}"))),
         _ => Ok(()),
     }
+}
+
+/// Whether an attach type is one of programs of socket addresses: of IP, and since 6.7 of Unix sockets.
+fn attaches_to_address(attach: u32, rules: &StructureRules) -> bool {
+    let unix = rules.unix_addresses == UnixAddresses::Known;
+    matches!(attach, 8..=11 | 14 | 15 | 19 | 20 | 29..=32) || unix && matches!(attach, 49..=53)
 }
 
 /// Program types whose context, helpers and return values are modelled.
@@ -68,6 +80,15 @@ fn is_modelled(prog_type: ProgType) -> bool {
             | LwtSeg6local
             | FlowDissector
             | SkLookup
+            | SkSkb
+            | SkMsg
+            | SkReuseport
+            | SockOps
+            | CgroupSock
+            | CgroupSockAddr
+            | CgroupSockopt
+            | CgroupSysctl
+            | CgroupDevice
             | RawTracepoint
             | RawTracepointWritable
             | Syscall
