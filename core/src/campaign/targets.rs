@@ -47,8 +47,11 @@ impl fmt::Debug for Input {
     }
 }
 
+/// A target by name, over the bytes of an input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets that the seeds of a folder below `corpus/seeds` are for, by name; none for a folder that is not known.
-pub fn of_seeds(folder: &str) -> &'static [(&'static str, fn(&[u8]))] {
+pub fn of_seeds(folder: &str) -> &'static [Target] {
     match folder {
         "case" => &[
             ("verify", |bytes| verify(&Input::from_bytes(bytes))),

@@ -18,8 +18,8 @@ use crate::kernel::helpers::{
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, CastOfReference, FoundSocket, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, MovedRelease, NullArgument,
-    ProgType, ReferenceScope, TailCallPaths,
+    CallbackWalk, CastOfReference, FoundSocket, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType,
+    MovedRelease, NullArgument, ProgType, ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -59,10 +59,7 @@ pub(super) struct Call {
 impl Walker<'_> {
     /// Kernel: `check_helper_call` (6.1 … 7.3).
     pub fn check_helper_call(&mut self, id: i32) -> Check<Next> {
-        let prog = ProgKind {
-            prog_type: self.program.prog_type,
-            attach_type: self.program.expected_attach_type,
-        };
+        let prog = ProgKind { prog_type: self.program.prog_type, attach_type: self.program.expected_attach_type };
         let lookup = helpers::lookup_attached(id, prog, self.rules);
         let proto = match lookup {
             HelperLookup::Proto(proto) => proto,
@@ -503,10 +500,7 @@ impl Walker<'_> {
 
     /// Kernel: the `set_retval` case of `check_helper_call` (7.3).
     fn apply_set_retval(&mut self) -> Check<Next> {
-        let prog = ProgKind {
-            prog_type: self.program.prog_type,
-            attach_type: self.program.expected_attach_type,
-        };
+        let prog = ProgKind { prog_type: self.program.prog_type, attach_type: self.program.expected_attach_type };
         let value = *self.reg(RegNo::R1);
         let Some((min, max)) = helpers::set_retval_range(prog, self.rules) else { return Ok(Next::Straight) };
         if value.kind != Kind::Scalar {

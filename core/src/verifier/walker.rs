@@ -179,6 +179,8 @@ pub(super) struct Walker<'a> {
     pub touched: Touched,
     pub log: Option<Log<'a>>,
     pub statistics: Statistics,
+    /// Some path wrote to the packet through a pointer.
+    pub writes_packet: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -214,6 +216,7 @@ impl<'a> Walker<'a> {
             touched: Touched::ALL,
             log,
             statistics: Statistics::default(),
+            writes_packet: false,
         }
     }
 

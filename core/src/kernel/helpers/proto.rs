@@ -201,7 +201,10 @@ impl Arg {
 
     /// Whether null (a number known to be zero) is taken without a look at the type.
     pub const fn may_be_null(self) -> bool {
-        matches!(self, Arg::CtxOrNull | Arg::StackOrNull | Arg::SocketOrNull | Arg::Mem(MemArg { null: Null::Allowed, .. }))
+        matches!(
+            self,
+            Arg::CtxOrNull | Arg::StackOrNull | Arg::SocketOrNull | Arg::Mem(MemArg { null: Null::Allowed, .. })
+        )
     }
 
     /// Whether the call releases the argument's reference (`OBJ_RELEASE`).

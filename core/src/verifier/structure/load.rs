@@ -41,9 +41,7 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
     match program.prog_type {
         ProgType::Unspec => invalid("(no program type)".to_owned()),
         ProgType::CgroupSkb if attach > CGROUP_INET_EGRESS => invalid(format!("(attach type {attach})")),
-        ProgType::CgroupSock if !matches!(attach, 0 | 2 | 12 | 13 | 34) => {
-            invalid(format!("(attach type {attach})"))
-        }
+        ProgType::CgroupSock if !matches!(attach, 0 | 2 | 12 | 13 | 34) => invalid(format!("(attach type {attach})")),
         ProgType::CgroupSockAddr if !attaches_to_address(attach, rules) => invalid(format!("(attach type {attach})")),
         ProgType::CgroupSockopt if !matches!(attach, 21 | 22) => invalid(format!("(attach type {attach})")),
         ProgType::SkReuseport if !matches!(attach, 0 | 39 | 40) => invalid(format!("(attach type {attach})")),
