@@ -11,6 +11,7 @@
 //! | `work` | a block of cases through the oracles |
 //! | `stats` | counts, by rule set and by feature |
 //! | `known` | divergences that are known, and whether a finding is one |
+//! | `novelty` | what a case shows of the model that none before has shown |
 //! | `store` | the folder |
 //! | `campaign` | the whole: workers, order, limits |
 //! | `cases` | `.bpf` files with what is expected of them |
@@ -25,6 +26,7 @@ pub mod cases;
 mod faults;
 mod files;
 mod known;
+mod novelty;
 mod recorded;
 mod replay;
 mod run;
@@ -49,6 +51,7 @@ pub use case::{Case, Envelope, make};
 pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
 pub use known::{Known, KnownDivergence, KnownError};
+pub use novelty::{Novelty, marks};
 pub use recorded::{Compared, Differences, Met, wrong_between};
 pub use replay::{Replay, Stored, replay_item};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};

@@ -2,7 +2,7 @@
 
 use super::check::summary_json;
 use super::exit::{Exit, Failure};
-use super::kernel::{Guests, KernelCampaign};
+use super::kernel::{Guests, KernelCampaign, Sample};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone, note};
 use crate::campaign::{Campaign, CampaignError, Config, Folder, Known, Limit, StoreError, Summary, case_options};
@@ -36,6 +36,9 @@ pub struct Args {
     /// Folder that keeps findings and state; a later start with the same options goes on.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// With --kernel: which cases guests are asked about.
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    sample: Sample,
     /// Known divergences count as findings.
     #[arg(long)]
     strict: bool,
@@ -107,6 +110,7 @@ fn on_kernels(
         jobs: args.jobs,
         seed: args.seed,
         count: args.count,
+        sample: args.sample,
         known,
         time,
         out: args.out.as_deref(),

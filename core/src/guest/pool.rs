@@ -4,7 +4,7 @@
 //! progress is tried alone on fresh guests, and only when it ends all of them alike is that its answer.
 
 use super::machine::{End, Machine, Patience, Running};
-use super::snapshot::Snapshot;
+use super::snapshot::{STUCK, Snapshot};
 use super::wire::{self, Ask, Runs};
 use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, log, protocol as p};
 use crate::program::Program;
@@ -294,7 +294,11 @@ fn gone() -> GuestError {
 
 /// Errors that another try does not help.
 fn is_lasting(error: &GuestError) -> bool {
-    !matches!(error, GuestError::Boot { .. } | GuestError::Monitor(_))
+    match error {
+        GuestError::Boot { why, .. } => why == STUCK,
+        GuestError::Monitor(_) => false,
+        _ => true,
+    }
 }
 
 type Batch = std::ops::Range<usize>;

@@ -170,6 +170,7 @@ pub fn headlines(kmsg: &str) -> String {
 mod tests {
     use super::*;
     use crate::guest::{HexBytes, RunAnswer, Verdict};
+    use crate::isa::Insn;
 
     fn answer() -> Answer {
         let run = RunAnswer { retval: 0x0102_0304, maps: HexBytes(vec![1, 2, 3]), ..RunAnswer::default() };
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn recordings_read_back_and_are_the_same_bytes_each_time() {
-        let program = Program { name: "a".to_owned(), ..Program::default() };
+        let program = Program { name: "a".to_owned(), insns: vec![Insn::default()], ..Program::default() };
         let entry = Entry { path: "a.bpf".to_owned(), program, answer: answer() };
         let kernel = Recorder { kernel: "6.1".into(), point: "6.1.9".into(), release: "6.1.0-x".into() };
         let recording = Recording { kernel, entries: vec![entry.clone(), entry] };

@@ -1,22 +1,33 @@
 //! `loopdiff fuzz --kernel`: a campaign whose cases also go to real kernels.
 //!
-//! Every case is asked of all kernels; the model is compared with each, and they with each other. The first case of each
-//! signature is kept, made smaller with the guests as the judge.
+//! Every case, or those whose verification shows something new of the model, is asked of all kernels; the model is compared
+//! with each, and they with each other. The first case of each signature is kept, made smaller with the guests as the judge.
 
 use super::columns::{self, Column};
 use super::guests::Guests;
 use super::parity::{CHUNK, Comparison};
 use super::reduce::smaller;
-use crate::campaign::{Known, make, write_whole};
+use crate::campaign::{Known, Novelty, make, marks, write_whole};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::items;
 use crate::cli::options::Jobs;
 use crate::cli::output::{Output, note};
 use crate::guest::{Ask, Pool};
+use crate::kernel::{KernelVersion, Rules};
 use crate::program::{Program, json, text};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Which cases guests are asked about.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sample {
+    /// All.
+    All,
+    /// Those whose verification by the model shows what no case before has shown.
+    New,
+}
 
 /// What such a campaign is.
 pub struct KernelCampaign<'a> {
@@ -28,6 +39,8 @@ pub struct KernelCampaign<'a> {
     pub seed: u64,
     /// Cases, if bounded.
     pub count: Option<u64>,
+    /// Which of them guests are asked about.
+    pub sample: Sample,
     /// Differences between kernels that are known: counted, not kept.
     pub known: &'a Known,
     /// Time, if bounded.
@@ -48,15 +61,15 @@ impl KernelCampaign<'_> {
         let columns = columns::of_pool(&pool);
         let mut comparison = Comparison::new(columns.clone(), Some(&pool), self.jobs);
         let mut kept: BTreeMap<String, PathBuf> = BTreeMap::new();
-        let mut next = 0;
+        let mut versions: Vec<KernelVersion> = columns.iter().filter_map(|column| column.version).collect();
+        versions.dedup();
+        let mut cases = Cases { campaign: self, versions, next: 0, novelty: Novelty::new() };
         loop {
-            let over = self.time.is_some_and(|time| start.elapsed() >= time) || stop.load(Ordering::Relaxed);
-            let count = self.count.map_or(CHUNK as u64, |all| all.saturating_sub(next).min(CHUNK as u64));
-            if over || count == 0 {
+            let is_over = || self.time.is_some_and(|time| start.elapsed() >= time) || stop.load(Ordering::Relaxed);
+            let programs = cases.chunk(&is_over)?;
+            if programs.is_empty() || is_over() {
                 break;
             }
-            let programs: Vec<Program> = (next..next + count).map(|n| make(self.seed, n).program).collect();
-            next += count;
             let mut new: Vec<(String, &Program)> = Vec::new();
             let by_name: BTreeMap<&str, &Program> = programs.iter().map(|p| (p.name.as_str(), p)).collect();
             let answers = pool.answer_all(&programs, &Ask::default())?;
@@ -74,7 +87,8 @@ impl KernelCampaign<'_> {
                 Ok(())
             })?;
             note(format_args!(
-                "{} cases, {:.0} s, {} signatures",
+                "{} cases, {} in guests, {:.0} s, {} signatures",
+                cases.next,
                 comparison.programs(),
                 start.elapsed().as_secs_f64(),
                 kept.len()
@@ -111,6 +125,50 @@ impl KernelCampaign<'_> {
         write("case.json", &json::write(std::slice::from_ref(&reduced.program), json::Form::Document))?;
         write("case.bpf", &text::write(&reduced.program))?;
         Ok(folder)
+    }
+}
+
+/// The cases of a campaign, from the first on.
+struct Cases<'a> {
+    campaign: &'a KernelCampaign<'a>,
+    versions: Vec<KernelVersion>,
+    next: u64,
+    novelty: Novelty,
+}
+
+impl Cases<'_> {
+    /// The next ones for the guests; none when there are no more.
+    fn chunk(&mut self, is_over: &dyn Fn() -> bool) -> Result<Vec<Program>, Failure> {
+        let mut chosen = Vec::new();
+        while chosen.len() < CHUNK && !is_over() {
+            let left = self.campaign.count.map_or(u64::MAX, |all| all.saturating_sub(self.next));
+            let numbers: Vec<u64> = (self.next..).take((CHUNK - chosen.len()).min(left as usize)).collect();
+            if numbers.is_empty() {
+                break;
+            }
+            self.next += numbers.len() as u64;
+            let made = |number: &u64| make(self.campaign.seed, *number).program;
+            if self.campaign.sample == Sample::All {
+                chosen.extend(numbers.iter().map(made));
+                continue;
+            }
+            let examined = |number: &u64| {
+                let program = made(number);
+                let under = |version: &KernelVersion| {
+                    let of_version = |mark| format!("{version} {mark}");
+                    marks(&program, &Rules::of(*version)).into_iter().map(of_version).collect::<Vec<String>>()
+                };
+                (self.versions.iter().flat_map(under).collect(), program)
+            };
+            let novelty = &mut self.novelty;
+            items::in_order(&numbers, self.campaign.jobs, examined, |_, (marks, program)| {
+                if novelty.add(marks) > 0 {
+                    chosen.push(program);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(chosen)
     }
 }
 

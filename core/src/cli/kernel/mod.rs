@@ -11,7 +11,7 @@ mod record;
 mod reduce;
 mod run;
 
-pub(super) use campaign::KernelCampaign;
+pub(super) use campaign::{KernelCampaign, Sample};
 pub(super) use guests::Guests;
 
 use super::exit::{Exit, Failure};
