@@ -46,13 +46,18 @@ fn subprog_line(line: &str) -> Option<(String, u16)> {
 ///
 /// It is the last line that is neither statistics nor an explanation of another line.
 pub fn reason(log: &str) -> &str {
-    log.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line)).unwrap_or_default()
+    let line = log.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line)).unwrap_or_default();
+    // A reason that the kernel forgot to end with a line break.
+    line.split_once(VERIFICATION_TIME).map_or(line, |(reason, _)| reason)
 }
+
+/// How the statistics begin.
+const VERIFICATION_TIME: &str = "verification time ";
 
 /// Lines that come after the reason.
 fn is_aside(line: &str) -> bool {
     // Statistics, and the two states that a loop without end has in common.
-    let asides = ["processed ", "verification time ", "stack depth ", "subprog ", "cur state:", "old state:"];
+    let asides = ["processed ", VERIFICATION_TIME, "stack depth ", "subprog ", "cur state:", "old state:"];
     asides.iter().any(|start| line.starts_with(start))
 }
 
@@ -66,5 +71,6 @@ mod tests {
             "infinite loop detected at insn 7\ncur state: R1=1\nold state: R1=1\nprocessed 9 insns (limit 1000000)\n";
         assert_eq!(reason(log), "infinite loop detected at insn 7");
         assert_eq!(statistics(log).insns_processed, 9);
+        assert_eq!(reason("no such callverification time 7427 usec\nprocessed 2 insns\n"), "no such call");
     }
 }

@@ -126,6 +126,7 @@ impl Walker<'_> {
             Kind::MapValue { nullable: false, .. } | Kind::MapKey { .. } => true,
             Kind::Sock { kind, nullable: false } => kind != SockKind::Xdp,
             Kind::Mem { nullable: false, .. } | Kind::MapPtr { .. } => any,
+            Kind::Object(object) => any && object.is_trusted(),
             _ => false,
         }
     }
@@ -249,6 +250,7 @@ fn same_register(src: Operand, dst: RegNo) -> Registers {
 
 fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
     move |reg| {
+        let trusted = matches!(reg.kind, Kind::Object(object) if object.is_trusted());
         let near = reg.value.smin() > -VAR_OFF_MAX && reg.value.smax() < VAR_OFF_MAX;
         near && rules.walk.null_compare == NullCompare::AnyKnown
             && matches!(
@@ -259,6 +261,7 @@ fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
                     | Kind::MapPtr { .. }
                     | Kind::Sock { nullable: false, .. }
             )
+            || near && rules.walk.null_compare == NullCompare::AnyKnown && trusted
     }
 }
 
