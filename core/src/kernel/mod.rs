@@ -37,7 +37,7 @@ pub use rules_structure::{
     UnixAddresses,
 };
 pub use rules_walk::{
-    Backtracking, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
+    Backtracking, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey, FieldErrno,
     ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel,
     LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare, PointerOffset,
     PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars,

@@ -275,6 +275,16 @@ pub enum FoundSocket {
     AtOnce,
 }
 
+/// The error number where a lock or timer is not where a helper wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldErrno {
+    /// `EACCES` (6.1).
+    Access,
+    /// `EINVAL` (6.12).
+    Invalid,
+}
+
 /// How long a path may be before a checkpoint is forced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -421,6 +431,8 @@ pub struct WalkRules {
     pub stack_refusal: StackRefusal,
     /// Refused releases.
     pub moved_release: MovedRelease,
+    /// Locks and timers that are not there.
+    pub field_errno: FieldErrno,
     /// Casts of sockets that have to be released.
     pub cast_of_reference: CastOfReference,
     /// Look-ups in maps of sockets.
@@ -484,6 +496,7 @@ impl WalkRules {
         constant_key: ConstantKey::MayMiss,
         stack_refusal: StackRefusal::Bare,
         moved_release: MovedRelease::Dereference,
+        field_errno: FieldErrno::Access,
         cast_of_reference: CastOfReference::OwnId,
         found_socket: FoundSocket::AfterCheck,
         forced_checkpoints: ForcedCheckpoints::No,
@@ -503,6 +516,7 @@ impl WalkRules {
         legacy_load_paths: LegacyLoadPaths::Falls,
         stack_refusal: StackRefusal::WithOffset,
         moved_release: MovedRelease::Release,
+        field_errno: FieldErrno::Invalid,
         callback_walk: CallbackWalk::UnknownCount,
         backtracking: Backtracking::AllFrames,
         scalar_links: ScalarLinks::CopiesAndSums,

@@ -85,7 +85,7 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
 }
 
 /// Helpers that return sockets, whose fields are loaded by what the kernel writes in their place.
-const SOCKET_HELPERS: [i32; 6] = [84, 85, 95, 96, 98, 99];
+const SOCKET_HELPERS: [i32; 14] = [84, 85, 95, 96, 98, 99, 136, 137, 138, 139, 140, 178, 196, 158];
 
 type Patch = Vec<(Insn, Wild)>;
 

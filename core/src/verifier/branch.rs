@@ -126,6 +126,7 @@ impl Walker<'_> {
             Kind::MapValue { nullable: false, .. } | Kind::MapKey { .. } => true,
             Kind::Sock { kind, nullable: false } => kind != SockKind::Xdp,
             Kind::Mem { nullable: false, .. } | Kind::MapPtr { .. } => any,
+            Kind::Object(object) => any && object.is_trusted(),
             _ => false,
         }
     }
@@ -250,15 +251,13 @@ fn same_register(src: Operand, dst: RegNo) -> Registers {
 fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
     move |reg| {
         let near = reg.value.smin() > -VAR_OFF_MAX && reg.value.smax() < VAR_OFF_MAX;
-        near && rules.walk.null_compare == NullCompare::AnyKnown
-            && matches!(
-                reg.kind,
-                Kind::MapValue { nullable: false, .. }
-                    | Kind::MapKey { .. }
-                    | Kind::Mem { nullable: false, .. }
-                    | Kind::MapPtr { .. }
-                    | Kind::Sock { nullable: false, .. }
-            )
+        let points = match reg.kind {
+            Kind::MapValue { nullable, .. } | Kind::Mem { nullable, .. } | Kind::Sock { nullable, .. } => !nullable,
+            Kind::MapKey { .. } | Kind::MapPtr { .. } => true,
+            Kind::Object(object) => object.is_trusted(),
+            _ => false,
+        };
+        points && near && rules.walk.null_compare == NullCompare::AnyKnown
     }
 }
 

@@ -4,10 +4,11 @@
 //! Left out: helpers that the tables in [`kernel::helpers`](crate::kernel::helpers) do not describe; they are unsupported by name.
 
 use super::call::CALLER_SAVED;
+use super::format;
 use super::memory::{Alignment, Transfer};
 use super::precision::Wanted;
 use super::stack::{Access, By};
-use super::state::{Frame, Kind, Reference, Reg, RetRange as ReturnRange};
+use super::state::{Frame, Kind, Object, Reference, Reg, RetRange as ReturnRange};
 use super::verdict::Errno;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::isa::{Reg as RegNo, Size};
@@ -18,8 +19,8 @@ use crate::kernel::helpers::{
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, CastOfReference, FoundSocket, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType,
-    MovedRelease, NullArgument, ProgType, ReferenceScope, TailCallPaths,
+    CallbackWalk, CastOfReference, FieldErrno, FoundSocket, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount,
+    MapType, MovedRelease, NullArgument, ProgType, ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -33,6 +34,12 @@ const MAP_LOOKUP: i32 = 1;
 const FOR_EACH_MAP_ELEM: i32 = 164;
 /// Helper `bpf_get_local_storage`.
 const GET_LOCAL_STORAGE: i32 = 81;
+/// Helper `bpf_snprintf`.
+const SNPRINTF: i32 = 165;
+/// Helper `bpf_find_vma`.
+const FIND_VMA: i32 = 180;
+/// Helper `bpf_user_ringbuf_drain`.
+const USER_RINGBUF_DRAIN: i32 = 209;
 /// Helper `bpf_set_retval`.
 const SET_RETVAL: i32 = 187;
 /// Helpers that change a map.
@@ -178,10 +185,10 @@ impl Walker<'_> {
         let accepted = arg.accepts(self.rules);
         let class = class_of(kind).filter(|_| !kind.is_nullable() || arg.may_be_null());
         if accepted.is_empty() || class.is_some_and(|c| accepted.contains(&c)) {
-            return Ok(());
+            return fits_object(kind, arg);
         }
         let names: Vec<&str> = accepted.iter().map(|c| c.log_name(self.rules)).collect();
-        Err(Stop::access(format!("R{} type={} expected={}", reg.n(), kind.name(), names.join(", "))))
+        Err(Stop::access(format!("R{} type={} expected={}", reg.n(), kind.log_name(self.rules), names.join(", "))))
     }
 
     /// Kernel: `check_func_arg_reg_off` (6.1 … 7.3).
@@ -213,6 +220,7 @@ impl Walker<'_> {
             | Kind::MapValue { .. }
             | Kind::Mem { .. }
             | Kind::Scalar => Ok(()),
+            Kind::Object(_) => self.check_fixed_offset(reg.n(), state, true),
             Kind::Ctx if !matches!(arg, Arg::Ctx | Arg::CtxOrNull) && self.program.prog_type == ProgType::Syscall => {
                 Ok(())
             }
@@ -244,8 +252,14 @@ impl Walker<'_> {
                 if self.reg(reg).is_null() {
                     return self.mark_precise(reg);
                 }
-                self.check_memory(reg, i64::from(bytes), access, true, Some(call))
+                self.check_memory(reg, i64::from(bytes), access, true, Some(call))?;
+                if matches!(arg, Arg::Mem(MemArg { size: MemSize::FixedAligned(_), .. })) {
+                    self.check_alignment(self.reg(reg), 0, bytes, Alignment::Strict)?;
+                }
+                Ok(())
             }
+            Arg::SpinLock => self.check_field(reg, "bpf_spin_lock"),
+            Arg::Timer => self.check_field(reg, "bpf_timer"),
             Arg::Size | Arg::SizeOrZero => {
                 let Some(Arg::Mem(memory)) = n.checked_sub(1).and_then(|m| proto.args.get(m)) else {
                     return Err(Stop::bug("size without memory"));
@@ -263,8 +277,30 @@ impl Walker<'_> {
                 call.alloc_bytes = Some(bytes as u32);
                 Ok(())
             }
-            Arg::ConstStr => self.check_constant_string(reg),
+            Arg::ConstStr => self.check_constant_string(reg).map(|_| ()),
             _ => Ok(()),
+        }
+    }
+
+    /// A lock or timer lies where the types of a map's values say; our maps come without types.
+    ///
+    /// Kernel: `process_spin_lock`, `process_timer_func` (6.1 … 7.3).
+    #[doc(alias = "process_spin_lock")]
+    #[doc(alias = "process_timer_func")]
+    fn check_field(&self, reg: RegNo, what: &str) -> Check {
+        let state = self.reg(reg);
+        let Kind::MapValue { .. } = state.kind else {
+            return Err(Stop::unsupported(format!("{what} in an object of the kernel")));
+        };
+        let text = if state.value.as_const().is_none() {
+            format!("R{} doesn't have constant offset. {what} has to be at the constant offset", reg.n())
+        } else {
+            // Maps are created without a name.
+            format!("map '' has to have BTF in order to use {what}")
+        };
+        match self.rules.walk.field_errno {
+            FieldErrno::Access => Err(Stop::access(text)),
+            FieldErrno::Invalid => Err(Stop::invalid(text)),
         }
     }
 
@@ -355,8 +391,12 @@ impl Walker<'_> {
                 };
                 self.check_region(reg, off, size, region, zero_size)
             }
+            Kind::Object(_) => Err(Stop::unsupported("an object of the kernel as memory")),
             _ if zero_size && bytes == 0 && state.is_null() => Ok(()),
-            kind => Err(Stop::access(format!("R{} type={} expected=fp", reg.n(), kind.name()))),
+            kind => {
+                let name = kind.log_name(self.rules);
+                Err(Stop::access(format!("R{} type={name} expected=fp", reg.n())))
+            }
         }
     }
 
@@ -394,7 +434,7 @@ impl Walker<'_> {
 
     /// Kernel: `check_arg_const_str` (6.1 … 7.3).
     #[doc(alias = "check_arg_const_str")]
-    fn check_constant_string(&self, reg: RegNo) -> Check {
+    fn check_constant_string(&self, reg: RegNo) -> Check<&[u8]> {
         let state = self.reg(reg);
         let Kind::MapValue { map, .. } = state.kind else { return Err(Stop::bug("not a map value")) };
         let Some(map) = self.program.maps.get(map as usize) else { return Err(Stop::bug("no such map")) };
@@ -408,7 +448,23 @@ impl Walker<'_> {
         let text = map.init.first().and_then(|v| v.get(from..)).unwrap_or_default();
         let padded =
             from < map.value_size as usize && map.init.first().is_none_or(|v| v.len() < map.value_size as usize);
-        if padded || text.contains(&0) { Ok(()) } else { Err(Stop::invalid("string is not zero-terminated")) }
+        let end = text.iter().position(|byte| *byte == 0);
+        match end {
+            Some(end) => Ok(text.get(..end).unwrap_or_default()),
+            None if padded => Ok(text),
+            None => Err(Stop::invalid("string is not zero-terminated")),
+        }
+    }
+
+    /// Kernel: `check_bpf_snprintf_call` (6.1 … 7.3).
+    #[doc(alias = "check_bpf_snprintf_call")]
+    fn check_snprintf(&self) -> Check {
+        let bytes = self.reg(RegNo::R5).value.bits().value;
+        if !bytes.is_multiple_of(8) {
+            return Err(Stop::invalid("(the data of snprintf are no 64-bit numbers)"));
+        }
+        let format = self.check_constant_string(RegNo::R3)?;
+        if format::takes(format, bytes / 8) { Ok(()) } else { Err(Stop::invalid("Invalid format string")) }
     }
 
     /// Kernel: `record_func_map` (6.1 … 7.3).
@@ -433,6 +489,9 @@ impl Walker<'_> {
     #[doc(alias = "record_func_key")]
     fn record_key(&mut self, id: i32, call: &Call) -> Check {
         let Some(map) = call.map.filter(|_| id == HELPER_TAIL_CALL) else { return Ok(()) };
+        if self.program.maps.get(map as usize).is_none_or(|m| m.map_type != MapType::ProgArray) {
+            return Err(Stop::invalid(helpers::tail_call_refusal(self.rules)));
+        }
         let entries = u64::from(self.map_size(map, |m| m.max_entries));
         match self.reg(RegNo::R3).const_scalar() {
             Some(key) if key < entries => self.mark_precise(RegNo::R3),
@@ -480,11 +539,33 @@ impl Walker<'_> {
                 }
                 Ok(Next::Straight)
             }
+            (FIND_VMA, Some(callback)) => {
+                let model = self.model();
+                self.apply_callback(callback, |caller, callee| {
+                    callee.regs[1] = caller.regs[1];
+                    callee.regs[2] = Reg::pointer(model, Kind::Object(Object::Vma));
+                    callee.regs[3] = caller.regs[4];
+                })
+            }
+            (USER_RINGBUF_DRAIN, Some(callback)) => {
+                let model = self.model();
+                let id = if self.rules.walk.callback_walk == CallbackWalk::Once { 0 } else { self.new_id() };
+                self.apply_callback(callback, |caller, callee| {
+                    callee.regs[1] = Reg { id, ..Reg::pointer(model, Kind::Object(Object::Dynptr)) };
+                    callee.regs[2] = caller.regs[3];
+                })
+            }
+            (SNPRINTF, _) => self.check_snprintf().map(|()| Next::Straight),
             (GET_LOCAL_STORAGE, _) => self.apply_local_storage(),
             (SET_RETVAL, _) => self.apply_set_retval(),
             (_, Some(_)) => Err(Stop::unsupported(format!("callback of helper {id}"))),
             _ => Ok(Next::Straight),
         }
+    }
+
+    fn apply_callback(&mut self, callback: SubprogIdx, args: impl FnOnce(&Frame, &mut Frame)) -> Check<Next> {
+        let entered = self.call_back(callback, args)?;
+        Ok(entered.map_or(Next::Straight, Next::To))
     }
 
     /// Kernel: the `get_local_storage` case of `check_helper_call` (6.1 … 7.3).
@@ -608,6 +689,12 @@ impl Walker<'_> {
                 };
                 reg
             }
+            Ret::KernelSockOrNull(of) => {
+                let kind = Kind::Object(Object::Sock { of, nullable: true });
+                self.returned_socket(kind, proto, call)
+            }
+            Ret::Task => Reg::pointer(model, Kind::Object(Object::Task)),
+            Ret::TrustedTask => Reg::pointer(model, Kind::Object(Object::TrustedTask)),
             Ret::MapValue => Reg::pointer(model, Kind::MapValue { map, nullable: false }),
             Ret::SocketOrNull | Ret::SockCommonOrNull | Ret::TcpSockOrNull => {
                 let kind = proto.ret.socket().unwrap_or(SockKind::Common);
@@ -711,9 +798,25 @@ impl Walker<'_> {
     }
 }
 
+/// Whether an object of the kernel is of the type that an argument wants; others than those that are known to be are not told.
+///
+/// Kernel: the end of `check_reg_type` (6.1 … 7.3).
+fn fits_object(kind: Kind, arg: Arg) -> Check {
+    match (kind, arg) {
+        (Kind::Object(Object::Task | Object::TrustedTask), Arg::Task)
+        | (Kind::Object(Object::Sock { .. }), Arg::AnySock | Arg::ReleasedSock) => Ok(()),
+        (Kind::Object(_), _) => Err(Stop::unsupported("an object of the kernel as argument")),
+        _ => Ok(()),
+    }
+}
+
 fn class_of(kind: Kind) -> Option<RegClass> {
     Some(match kind {
-        Kind::NotInit | Kind::PacketEnd | Kind::FlowKeys => return None,
+        Kind::NotInit | Kind::PacketEnd | Kind::FlowKeys | Kind::TracepointBuffer | Kind::Object(Object::Dynptr) => {
+            return None;
+        }
+        Kind::Object(object) if object.is_trusted() => RegClass::TrustedBtfId,
+        Kind::Object(_) => RegClass::BtfId,
         Kind::Scalar => RegClass::Scalar,
         Kind::Ctx => RegClass::Ctx,
         Kind::MapPtr { .. } => RegClass::MapPtr,

@@ -5,7 +5,7 @@
 //! Left out: kernel objects with BTF types, arenas.
 
 use super::stack::Access;
-use super::state::{Kind, Reg};
+use super::state::{Kind, Object, Reg};
 use super::text::bits_text;
 use super::walker::{Check, Stop, Walker};
 use crate::btf::Linkage;
@@ -13,6 +13,7 @@ use crate::domain::{Scalar, Tnum};
 use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size, Width};
 use crate::kernel::ctx::{self, CtxAccess, CtxUse, MayBeNull, PacketAccess, PointerRule, ProgKind, SockKind};
 use crate::kernel::limits::VAR_OFF_MAX;
+use crate::kernel::maps;
 use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
 
 /// Alignment that the network stack gives to packets, in bytes.
@@ -211,8 +212,17 @@ impl Walker<'_> {
                 self.check_flow_keys(base, whole, bytes)?;
                 self.loaded_unknown(transfer);
             }
-            Kind::MapPtr { .. } => return Err(Stop::unsupported("access to a map object's fields")),
-            kind => return Err(Stop::access(format!("R{} invalid mem access '{}'", base.n(), kind.name()))),
+            Kind::TracepointBuffer => {
+                self.check_tracepoint_buffer(base, whole, bytes)?;
+                self.loaded_unknown(transfer);
+            }
+            Kind::Object(_) if !pointer.kind.is_nullable() => {
+                return Err(Stop::unsupported("access to an object of the kernel"));
+            }
+            Kind::MapPtr { map } => return Err(self.refuse_map_field(base, map, whole, access)),
+            kind => {
+                return Err(Stop::access(format!("R{} invalid mem access '{}'", base.n(), kind.log_name(self.rules))));
+            }
         }
         self.narrow_loaded(transfer, bytes, signed);
         Ok(())
@@ -245,7 +255,7 @@ impl Walker<'_> {
 
     /// Kernel: `check_ptr_alignment` (6.1 … 7.3).
     #[doc(alias = "check_ptr_alignment")]
-    fn check_alignment(&self, pointer: &Reg, off: i64, bytes: u32, alignment: Alignment) -> Check {
+    pub fn check_alignment(&self, pointer: &Reg, off: i64, bytes: u32, alignment: Alignment) -> Check {
         let always = matches!(pointer.kind, Kind::Stack { .. }) || self.program.prog_flags & STRICT_ALIGNMENT != 0;
         if bytes == 1 || alignment == Alignment::Machine && !always {
             return Ok(());
@@ -306,6 +316,43 @@ impl Walker<'_> {
             return Err(Stop::access(format!("invalid access to flow keys off={off} size={bytes}")));
         }
         Ok(())
+    }
+
+    /// Only the refusals that need no layout of the kernel's structures.
+    ///
+    /// Kernel: `check_ptr_to_map_access` (6.1 … 7.3).
+    #[doc(alias = "check_ptr_to_map_access")]
+    fn refuse_map_field(&self, base: RegNo, map: u32, off: i64, access: Access) -> Stop {
+        let map_type = self.program.maps.get(map as usize).map_or(MapType::Unspec, |m| m.map_type);
+        match maps::kernel_struct(map_type) {
+            Some(name) if off < 0 => {
+                Stop::access(format!("R{} is {name} invalid negative access: off={off}", base.n()))
+            }
+            Some(name) if access == Access::Write => Stop::access(format!("only read from {name} is supported")),
+            _ => Stop::unsupported("access to a map object's fields"),
+        }
+    }
+
+    /// Kernel: `check_tp_buffer_access` (6.1 … 7.3).
+    #[doc(alias = "check_tp_buffer_access")]
+    fn check_tracepoint_buffer(&self, base: RegNo, off: i64, bytes: u32) -> Check {
+        let (n, value) = (base.n(), &self.reg(base).value);
+        let variable = || {
+            let bits = bits_text(value.bits(), self.rules);
+            Stop::access(format!("R{n} invalid variable buffer offset: off={off}, var_off={bits}"))
+        };
+        match (self.rules.walk.pointer_offset, value.as_const()) {
+            (PointerOffset::Split, _) if off < 0 => {
+                Err(Stop::access(format!("R{n} invalid tracepoint buffer access: off={off}, size={bytes}")))
+            }
+            (PointerOffset::Split, Some(0)) => Ok(()),
+            (PointerOffset::Split, _) | (PointerOffset::Folded, None) => Err(variable()),
+            (PointerOffset::Folded, Some(at)) if off.wrapping_add(at as i64) < 0 => {
+                let text = format!("invalid negative tracepoint buffer offset: off={off}, var_off={}", at as i64);
+                Err(Stop::access(format!("R{n} {text}")))
+            }
+            (PointerOffset::Folded, Some(_)) => Ok(()),
+        }
     }
 
     /// A size of a map, in bytes.
@@ -446,6 +493,9 @@ impl Walker<'_> {
             CtxAccess::PacketEnd => Kind::PacketEnd,
             CtxAccess::Socket(kind, null) => Kind::Sock { kind, nullable: null == MayBeNull::Yes },
             CtxAccess::FlowKeys => Kind::FlowKeys,
+            CtxAccess::TracepointBuffer => Kind::TracepointBuffer,
+            CtxAccess::HookState => Kind::Object(Object::HookState),
+            CtxAccess::SkBuff => Kind::Object(Object::SkBuff),
         };
         if let Transfer::Load(dst) = transfer {
             let model = self.model();
@@ -530,7 +580,7 @@ impl Walker<'_> {
 /// Kernel: `reg_type_mismatch_ok` (6.1 … 7.3), negated.
 #[doc(alias = "reg_type_mismatch_ok")]
 fn is_rewritten(kind: Kind) -> bool {
-    kind == Kind::Ctx || kind.is_socket()
+    kind == Kind::Ctx || kind.is_socket() || matches!(kind, Kind::Object(_))
 }
 
 /// `BPF_F_RDONLY_PROG`.

@@ -18,7 +18,7 @@ pub use abilities::{
 };
 pub use layout::{Field, PERF_EVENT_DATA, SK_BUFF, SK_LOOKUP, Shape, XDP_MD};
 pub use retval::{RetvalRange, retval_range};
-pub use socket::{FLOW_KEYS_BYTES, SOCK, SockKind, TCP_SOCK, XDP_SOCK, socket_load};
+pub use socket::{FLOW_KEYS_BYTES, KernelSock, SOCK, SockKind, TCP_SOCK, XDP_SOCK, socket_load};
 
 use super::{KernelVersion, ProgType, Rules, span::Span};
 use KernelVersion::{V6_18, V7_3};
@@ -71,6 +71,12 @@ pub enum CtxAccess {
     Socket(SockKind, MayBeNull),
     /// The keys that a flow dissector fills in.
     FlowKeys,
+    /// The buffer of a writable tracepoint.
+    TracepointBuffer,
+    /// The state of a netfilter hook, an object of the kernel.
+    HookState,
+    /// The packet, as an object of the kernel.
+    SkBuff,
     /// Something that is not modelled, by the log's name of its type or by the program type's.
     Unmodelled(&'static str),
     /// Refused: see [`refusal`].
@@ -135,6 +141,7 @@ pub fn access(prog: ProgKind, off: i32, size: u32, how: CtxUse, rules: &Rules) -
         ProgType::PerfEvent => by_field(&layout::PERF_EVENT, off, size, how),
         ProgType::RawTracepoint => flat(0, RAW_TP_BYTES, off, size, how),
         ProgType::RawTracepointWritable => tracepoint_buffer(off, size, how),
+        ProgType::Netfilter => netfilter(off, size, how),
         ProgType::Tracepoint => flat(8, TRACEPOINT_BYTES, off, size, how),
         ProgType::Kprobe => kprobe(off, size, how, rules),
         ProgType::Syscall => syscall(off, size, rules),
@@ -171,6 +178,7 @@ pub const fn is_modelled(prog_type: ProgType) -> bool {
             | ProgType::RawTracepointWritable
             | ProgType::Tracepoint
             | ProgType::Kprobe
+            | ProgType::Netfilter
             | ProgType::Syscall
     )
 }
@@ -198,9 +206,22 @@ fn before_start(prog_type: ProgType, off: i32, size: u32, how: CtxUse) -> CtxAcc
 /// The first argument of a writable raw tracepoint is its buffer.
 fn tracepoint_buffer(off: u32, size: u32, how: CtxUse) -> CtxAccess {
     match (off, size, how) {
-        (0, 8, CtxUse::Read | CtxUse::ReadSigned) => CtxAccess::Unmodelled("tp_buffer"),
+        (0, 8, CtxUse::Read | CtxUse::ReadSigned) => CtxAccess::TracepointBuffer,
         (0, ..) => CtxAccess::Invalid,
         _ => flat(0, RAW_TP_BYTES, off, size, how),
+    }
+}
+
+/// Two addresses of kernel objects, which are read whole.
+///
+/// Kernel: `nf_is_valid_access` (6.12 … 7.3).
+#[doc(alias = "nf_is_valid_access")]
+fn netfilter(off: u32, size: u32, how: CtxUse) -> CtxAccess {
+    match (off, size, how) {
+        (_, _, CtxUse::Write) => CtxAccess::Invalid,
+        (0, 8, _) => CtxAccess::HookState,
+        (8, 8, _) => CtxAccess::SkBuff,
+        _ => CtxAccess::Invalid,
     }
 }
 

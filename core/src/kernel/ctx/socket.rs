@@ -1,7 +1,8 @@
 //! Sockets as programs see them: kinds, fields, and which loads of them pass.
 //!
 //! Stands for `struct bpf_sock`, `bpf_tcp_sock`, `bpf_xdp_sock` of the user interface and for `bpf_sock_is_valid_access`,
-//! `bpf_sock_common_is_valid_access` and their likes (6.1 … 7.3). Left out: sockets as kernel objects with BTF types. Invariant:
+//! `bpf_sock_common_is_valid_access` and their likes (6.1 … 7.3). Left out: the fields of sockets as kernel objects with BTF types.
+//! Invariant:
 //! a pointer of any kind here is read only.
 
 use super::layout::{Field, Policy, Shape, field};
@@ -41,6 +42,40 @@ impl SockKind {
             SockKind::Full => "sock_or_null",
             SockKind::Tcp => "tcp_sock_or_null",
             SockKind::Xdp => "xdp_sock_or_null",
+        }
+    }
+}
+
+/// What kind of socket a pointer to a kernel's object points to, which is handed on but not looked into.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum KernelSock {
+    /// `tcp_sock`.
+    Tcp,
+    /// `tcp6_sock`.
+    Tcp6,
+    /// `tcp_timewait_sock`.
+    TcpTimewait,
+    /// `tcp_request_sock`.
+    TcpRequest,
+    /// `udp6_sock`.
+    Udp6,
+    /// `unix_sock`.
+    Unix,
+    /// `mptcp_sock`.
+    Mptcp,
+}
+
+impl KernelSock {
+    /// The kernel's name of the structure.
+    pub const fn struct_name(self) -> &'static str {
+        match self {
+            KernelSock::Tcp => "tcp_sock",
+            KernelSock::Tcp6 => "tcp6_sock",
+            KernelSock::TcpTimewait => "tcp_timewait_sock",
+            KernelSock::TcpRequest => "tcp_request_sock",
+            KernelSock::Udp6 => "udp6_sock",
+            KernelSock::Unix => "unix_sock",
+            KernelSock::Mptcp => "mptcp_sock",
         }
     }
 }

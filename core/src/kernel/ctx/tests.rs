@@ -44,7 +44,7 @@ fn boundaries_of_every_type() {
         (RawTracepoint, 88, 8, Read, PLAIN), (RawTracepoint, 96, 8, Read, Invalid), (RawTracepoint, 95, 1, Read, PLAIN),
         (RawTracepoint, 4, 8, Read, Invalid), (RawTracepoint, -8, 8, Read, Invalid), (RawTracepoint, 0, 8, Write, Invalid),
         (RawTracepoint, 8, 4, ReadSigned, PLAIN), (RawTracepoint, 0, 0, Read, Invalid),
-        (RawTracepointWritable, 0, 8, Read, Unmodelled("tp_buffer")), (RawTracepointWritable, 0, 4, Read, Invalid),
+        (RawTracepointWritable, 0, 8, Read, CtxAccess::TracepointBuffer), (RawTracepointWritable, 0, 4, Read, Invalid),
         (RawTracepointWritable, 8, 8, Read, PLAIN), (RawTracepointWritable, 8, 8, Write, Invalid),
         // The first eight bytes of a tracepoint's record are the kernel's.
         (Tracepoint, 0, 8, Read, Invalid), (Tracepoint, 8, 8, Read, PLAIN), (Tracepoint, 8184, 8, Read, PLAIN),
@@ -85,7 +85,7 @@ fn boundaries_of_every_type() {
         (SkLookup, 68, 4, Read, Invalid), (SkLookup, 8, 4, Write, Invalid),
         (Syscall, 0, 8, Write, PLAIN), (Syscall, 65532, 4, Read, PLAIN), (Syscall, 65534, 1, Read, PLAIN),
         (Syscall, 65535, 1, Read, Invalid), (Syscall, i32::MAX, 1, Read, Invalid), (Syscall, i32::MIN, 8, Read, Invalid),
-        (Tracing, 0, 8, Read, Unmodelled("tracing")), (Netfilter, 0, 8, Read, Unmodelled("netfilter")),
+        (Tracing, 0, 8, Read, Unmodelled("tracing")), (Netfilter, 0, 8, Read, CtxAccess::HookState), (Netfilter, 4, 4, Read, Invalid),
     ];
     for version in KernelVersion::ALL {
         for (prog_type, off, size, how, expected) in table {

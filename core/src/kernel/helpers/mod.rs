@@ -105,6 +105,18 @@ pub fn release_refusal(proto: &HelperProto, reg: u8, rules: &Rules) -> String {
     }
 }
 
+/// The line of the log that refuses a tail call through another map than an array of programs; the load fails with
+/// [`REFUSAL_ERRNO`].
+///
+/// Kernel: `record_func_key` (6.1 … 7.3).
+pub fn tail_call_refusal(rules: &Rules) -> &'static str {
+    if Span::until(KernelVersion::V6_12).holds(rules.tables.helpers) {
+        "kernel subsystem misconfigured verifier"
+    } else {
+        "expected prog array map for tail call"
+    }
+}
+
 /// The numbers, as signed 32-bit ones, that `set_retval` may be given, where the verifier looks.
 ///
 /// Kernel: the `set_retval` case of `check_helper_call` (7.3).

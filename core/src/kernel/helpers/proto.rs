@@ -1,6 +1,6 @@
 //! What a helper takes and gives, in the verifier's terms.
 
-use crate::kernel::ctx::SockKind;
+use crate::kernel::ctx::{KernelSock, SockKind};
 use crate::kernel::{KernelVersion, Rules, span::Span};
 
 /// The prototype of a helper.
@@ -72,6 +72,12 @@ pub enum Ret {
     SockCommonOrNull,
     /// A TCP socket, or null (`RET_PTR_TO_TCP_SOCK_OR_NULL`).
     TcpSockOrNull,
+    /// A kernel's socket, or null (`RET_PTR_TO_BTF_ID_OR_NULL`).
+    KernelSockOrNull(KernelSock),
+    /// A task (`RET_PTR_TO_BTF_ID`).
+    Task,
+    /// A task that is known to be alive (`RET_PTR_TO_BTF_ID_TRUSTED`).
+    TrustedTask,
 }
 
 impl Ret {
@@ -126,6 +132,12 @@ pub enum Arg {
     AnySock,
     /// The same; the call releases its reference (`ARG_PTR_TO_BTF_ID_SOCK_COMMON | OBJ_RELEASE`).
     ReleasedSock,
+    /// A lock in a map's value (`ARG_PTR_TO_SPIN_LOCK`).
+    SpinLock,
+    /// A timer in a map's value (`ARG_PTR_TO_TIMER`).
+    Timer,
+    /// A task (`ARG_PTR_TO_BTF_ID` of `task_struct`).
+    Task,
     /// A subprogram (`ARG_PTR_TO_FUNC`).
     Func,
     /// An address on the stack or null (`ARG_PTR_TO_STACK_OR_NULL`).
@@ -237,6 +249,11 @@ impl Arg {
             Arg::AnySock | Arg::ReleasedSock => SOCK_CLASSES,
             Arg::Func => &[RegClass::Func],
             Arg::StackOrNull => &[RegClass::Stack],
+            Arg::Timer => &[RegClass::MapValue],
+            Arg::SpinLock if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => &[RegClass::MapValue],
+            Arg::SpinLock => &[RegClass::MapValue, RegClass::BtfId],
+            Arg::Task if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => &[RegClass::BtfId],
+            Arg::Task => &[RegClass::BtfId, RegClass::TrustedBtfId, RegClass::RcuBtfId],
             Arg::ConstStr => &[RegClass::MapValue],
         }
     }
@@ -273,6 +290,8 @@ pub enum RegClass {
     BtfId,
     /// A kernel object that is trusted.
     TrustedBtfId,
+    /// A kernel object that RCU protects.
+    RcuBtfId,
     /// A subprogram.
     Func,
 }
@@ -299,6 +318,7 @@ impl RegClass {
             RegClass::Sock(kind) => kind.log_name(),
             RegClass::BtfId => "ptr_",
             RegClass::TrustedBtfId => "trusted_ptr_",
+            RegClass::RcuBtfId => "rcu_ptr_",
             RegClass::Func => "func",
         }
     }

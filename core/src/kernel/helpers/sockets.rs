@@ -1,12 +1,13 @@
 //! Prototypes of the helpers of sockets, and of programs that are attached to sockets and cgroups.
 //!
 //! Stands for the `bpf_*_proto` tables in `net/core/filter.c`, `net/core/sock_map.c` and `kernel/bpf/cgroup.c` (6.1 … 7.3). Left
-//! out: casts to kernel objects (`skc_to_*`) and local storage. A name ends in the first version of a prototype where there is
+//! out: local storage. A name ends in the first version of a prototype where there is
 //! more than one.
 
 use super::names::id_of;
 use super::proto::{Arg::*, HelperProto, Ret, Traits};
 use super::table::*;
+use crate::kernel::ctx::KernelSock;
 
 protos! {
     SK_LOOKUP_TCP = sk_lookup_tcp(Ctx, READ, Size, Anything, Anything) -> SocketOrNull, PACKET_ARGS, ACQUIRES;
@@ -25,6 +26,14 @@ protos! {
     TCP_GEN_SYNCOOKIE = tcp_gen_syncookie(AnySock, READ, Size, READ, Size) -> Integer, GPL_ONLY, PACKET_ARGS;
     SK_ASSIGN = sk_assign(Ctx, AnySock, Anything) -> Integer;
     SK_LOOKUP_ASSIGN = sk_assign(Ctx, SocketOrNull, Anything) -> Integer;
+
+    SKC_TO_TCP_SOCK = skc_to_tcp_sock(AnySock) -> KernelSockOrNull(KernelSock::Tcp), CASTS;
+    SKC_TO_TCP6_SOCK = skc_to_tcp6_sock(AnySock) -> KernelSockOrNull(KernelSock::Tcp6), CASTS;
+    SKC_TO_TCP_TIMEWAIT_SOCK = skc_to_tcp_timewait_sock(AnySock) -> KernelSockOrNull(KernelSock::TcpTimewait), CASTS;
+    SKC_TO_TCP_REQUEST_SOCK = skc_to_tcp_request_sock(AnySock) -> KernelSockOrNull(KernelSock::TcpRequest), CASTS;
+    SKC_TO_UDP6_SOCK = skc_to_udp6_sock(AnySock) -> KernelSockOrNull(KernelSock::Udp6), CASTS;
+    SKC_TO_UNIX_SOCK = skc_to_unix_sock(AnySock) -> KernelSockOrNull(KernelSock::Unix);
+    SKC_TO_MPTCP_SOCK = skc_to_mptcp_sock(AnySock) -> KernelSockOrNull(KernelSock::Mptcp), CASTS;
 
     SK_REDIRECT_MAP = sk_redirect_map(Ctx, ConstMapPtr, Anything, Anything) -> Integer;
     SK_REDIRECT_HASH = sk_redirect_hash(Ctx, ConstMapPtr, MapKey, Anything) -> Integer;

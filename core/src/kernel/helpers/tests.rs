@@ -60,7 +60,7 @@ fn prototypes_are_well_formed() {
                 proto.name
             );
             if matches!(arg, Arg::MapKey | Arg::MapValue(_)) {
-                assert_eq!(proto.args[0], Arg::ConstMapPtr, "{}: the map comes first", proto.name);
+                assert!(proto.args[..n].contains(&Arg::ConstMapPtr), "{}: the map comes before", proto.name);
             }
         }
         if proto.is(Traits::CHANGES_PACKET) {
@@ -156,12 +156,12 @@ fn availability_agrees_with_the_sources() {
         ("get_current_comm", CgroupDevice,         ["yes",        "yes",        "yes",        "yes"]),
         ("get_current_uid_gid", SkMsg,             ["yes",        "yes",        "yes",        "yes"]),
         ("current_task_under_cgroup", CgroupSock,  ["no",         "yes",        "yes",        "yes"]),
-        ("setsockopt", CgroupSock,                 ["no",         "no",         "yes",        "yes"]),
+        ("setsockopt", CgroupSock,                 ["no",         "no",         "no",         "yes"]),
         ("sk_lookup_tcp", RawTracepoint,           ["no",         "no",         "no",         "no"]),
         ("ktime_get_coarse_ns", Xdp,               ["yes",        "yes",        "yes",        "yes"]),
         ("ktime_get_coarse_ns", RawTracepoint,     ["no",         "no",         "no",         "no"]),
         ("cgrp_storage_get", Xdp,                  ["invalid",    "unmodelled", "unmodelled", "unmodelled"]),
-        ("find_vma", Xdp,                          ["no",         "no",         "unmodelled", "unmodelled"]),
+        ("find_vma", Xdp,                          ["no",         "no",         "yes",        "yes"]),
         ("get_retval", CgroupSkb,                  ["yes",        "yes",        "yes",        "yes"]),
         ("unspec", Xdp,                            ["no",         "no",         "no",         "no"]),
     ];

@@ -13,6 +13,8 @@ const F_TOKEN_FD: u32 = 1 << 16;
 /// The higher of the two attach types that a cgroup's packet program takes.
 const CGROUP_INET_EGRESS: u32 = 1;
 
+/// The attach type of a netfilter program, which 6.1 does not have.
+const NETFILTER: u32 = 45;
 /// The attach type of a socket lookup program.
 const SK_LOOKUP: u32 = 36;
 
@@ -44,6 +46,9 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
         ProgType::CgroupSock if !matches!(attach, 0 | 2 | 12 | 13 | 34) => invalid(format!("(attach type {attach})")),
         ProgType::CgroupSockAddr if !attaches_to_address(attach, rules) => invalid(format!("(attach type {attach})")),
         ProgType::CgroupSockopt if !matches!(attach, 21 | 22) => invalid(format!("(attach type {attach})")),
+        ProgType::Netfilter if attach != NETFILTER || rules.unix_addresses == UnixAddresses::Unknown => {
+            invalid(format!("(attach type {attach})"))
+        }
         ProgType::SkReuseport if !matches!(attach, 0 | 39 | 40) => invalid(format!("(attach type {attach})")),
         ProgType::SkLookup if attach != SK_LOOKUP => invalid(format!("(attach type {attach})")),
         ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
@@ -87,6 +92,7 @@ fn is_modelled(prog_type: ProgType) -> bool {
             | CgroupSockopt
             | CgroupSysctl
             | CgroupDevice
+            | Netfilter
             | RawTracepoint
             | RawTracepointWritable
             | Syscall

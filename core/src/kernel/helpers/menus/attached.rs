@@ -4,7 +4,7 @@
 //! 7.3); the lines of `cgroup_common_func_proto` and `cgroup_current_func_proto` stand in each menu that begins with them.
 
 use super::super::{general as g, network as n, sockets as s};
-use super::{BASE, Menu, SINCE_6_12, SINCE_6_18, SK_BASE, Span, V6_1, V6_12, V6_18, V7_3, has, unmodelled};
+use super::{BASE, Menu, SINCE_6_12, SK_BASE, Span, V6_1, V6_12, V6_18, V7_3, has, unmodelled};
 
 const UNTIL_6_12: Span = Span::until(V6_12);
 
@@ -109,8 +109,8 @@ pub(super) static CGROUP_SOCK: Menu = Menu {
         has(&n::GET_NETNS_COOKIE),
         has(&g::PERF_EVENT_OUTPUT),
         has(&g::KTIME_GET_COARSE_NS),
-        has(&s::SETSOCKOPT).only(SINCE_6_18),
-        has(&s::GETSOCKOPT).only(SINCE_6_18),
+        has(&s::SETSOCKOPT).only(Span::since(V7_3)),
+        has(&s::GETSOCKOPT).only(Span::since(V7_3)),
         unmodelled("sk_storage_get"),
     ],
     below: Some(&BASE),
