@@ -12,6 +12,8 @@ pub struct Case {
     pub program: Program,
     /// What is in it; empty for a program that did not come from a Spec alone.
     pub features: Features,
+    /// What the program was lowered from, where nothing was changed afterwards: the minimizer starts there.
+    pub spec: Option<Box<Spec>>,
 }
 
 /// One case in so many has its instructions mutated after it was generated.
@@ -21,15 +23,17 @@ const MUTATED_ONE_IN: u32 = 24;
 pub fn make(seed: u64, number: u64) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
-    let lowered = generator::lower(&generator::spec_from_seed(rng.random()));
+    let spec = generator::spec_from_seed(rng.random());
+    let lowered = generator::lower(&spec);
     let mut program = lowered.program;
     program.name = format!("s{seed}n{number}");
-    if rng.random_ratio(1, MUTATED_ONE_IN) {
+    let mutated = rng.random_ratio(1, MUTATED_ONE_IN);
+    if mutated {
         for _ in 0..rng.random_range(1..4) {
             generator::mutate_program(&mut program, &mut rng);
         }
     }
-    Case { program, features: lowered.features }
+    Case { program, features: lowered.features, spec: (!mutated).then(|| Box::new(spec)) }
 }
 
 /// What a fuzzer's bytes stand for: a stored program, or the bytes of a Spec.
@@ -63,10 +67,10 @@ impl Envelope {
     /// The case that it stands for.
     pub fn case(self) -> Case {
         match self {
-            Envelope::Program(program) => Case { program: *program, features: Features::default() },
+            Envelope::Program(program) => Case { program: *program, features: Features::default(), spec: None },
             Envelope::Spec(spec) => {
                 let lowered = generator::lower(&spec);
-                Case { program: lowered.program, features: lowered.features }
+                Case { program: lowered.program, features: lowered.features, spec: Some(spec) }
             }
         }
     }

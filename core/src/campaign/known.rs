@@ -18,10 +18,14 @@ pub struct KnownDivergence {
     pub name: String,
     /// What it is, in a line.
     pub title: String,
-    /// The signatures that it shows itself by; a `*` at the end stands for any rest.
+    /// The signatures that it shows itself by; a `*` stands for any text.
+    #[serde(default)]
     pub signatures: Vec<String>,
     /// The kernels that have it.
     pub rules: Vec<String>,
+    /// In what real kernels differ from each other on it, in the words of `oracle::versions`; a `*` stands for any text.
+    #[serde(default)]
+    pub between: Vec<String>,
     /// The program types that have it; empty for all.
     #[serde(default)]
     pub prog_types: Vec<String>,
@@ -133,11 +137,26 @@ impl Known {
 impl KnownDivergence {
     /// Whether a signature is one of the entry's.
     pub fn has(&self, signature: &str) -> bool {
-        self.signatures.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => signature.starts_with(start),
-            None => signature == pattern,
-        })
+        self.signatures.iter().any(|pattern| matches(pattern, signature))
     }
+
+    /// Whether a difference between real kernels is one of the entry's.
+    pub fn is_between(&self, signature: &str) -> bool {
+        self.between.iter().any(|pattern| matches(pattern, signature))
+    }
+}
+
+/// Whether a text is like a pattern, in which a `*` stands for any text.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some((_, after)) = text.split_once(part) else { return false };
+        text = after;
+    }
+    text.ends_with(end)
 }
 
 /// Whether a finding is gone under other rules.
@@ -172,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_rest() {
+    fn a_star_stands_for_any_text() {
         let known = Known::parse(
             "[[known]]\nname = \"a\"\ntitle = \"t\"\nsignatures = [\"safety:*\", \"equivalence:r0\"]\nrules = []",
         );
@@ -180,5 +199,7 @@ mod tests {
         let has = |s: &str| known.all()[0].has(s);
         assert!(has("safety:both forms:x") && has("equivalence:r0"));
         assert!(!has("equivalence:r0:upper half") && !has("stack:x"));
+        assert!(matches("a*c*e", "a b c d e") && matches("*", "") && matches("a*a", "aba"));
+        assert!(!matches("a*a", "a") && !matches("a*c*e", "a e c") && !matches("a*", "b"));
     }
 }

@@ -11,10 +11,12 @@
 //! | `work` | a block of cases through the oracles |
 //! | `stats` | counts, by rule set and by feature |
 //! | `known` | divergences that are known, and whether a finding is one |
+//! | `novelty` | what a case shows of the model that none before has shown |
 //! | `store` | the folder |
 //! | `campaign` | the whole: workers, order, limits |
 //! | `cases` | `.bpf` files with what is expected of them |
 //! | `replay` | stored programs against what is expected of them |
+//! | `recorded` | the model against recorded answers of real kernels |
 //! | `targets` | the fuzz targets as functions |
 //!
 //! Kernel: none; this is the harness.
@@ -24,6 +26,8 @@ pub mod cases;
 mod faults;
 mod files;
 mod known;
+mod novelty;
+mod recorded;
 mod replay;
 mod run;
 mod stats;
@@ -47,6 +51,8 @@ pub use case::{Case, Envelope, make};
 pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
 pub use known::{Known, KnownDivergence, KnownError};
+pub use novelty::{Novelty, marks};
+pub use recorded::{Compared, Differences, Met, wrong_between};
 pub use replay::{Replay, Stored, replay_item};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};
 pub use stats::{RuleStats, Stats};

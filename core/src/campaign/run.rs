@@ -1,5 +1,6 @@
 //! A whole campaign: workers, the order of their blocks, limits, and what is kept.
 
+use super::case::{self, Case};
 use super::known::Known;
 use super::stats::Stats;
 use super::store::{Folder, Kept, State, StoreError};
@@ -207,7 +208,10 @@ impl<'a> Campaign<'a> {
         let mut examiner = Examiner::new(self.config.options);
         self.write(&kept, &found.program, rules, &mut examiner)?;
         if self.config.reduce_attempts > 0 {
-            let program = smaller(&found.program, &kept.signature, rules, self.config.reduce_attempts, &mut examiner);
+            let program = {
+                let case = case::make(self.config.seed, found.number);
+                smaller(&case, &kept.signature, rules, self.config.reduce_attempts, &mut examiner)
+            };
             kept.insns.1 = program.insns.len();
             self.write(&kept, &program, rules, &mut examiner)?;
         }
@@ -261,13 +265,7 @@ fn same_campaign(seed: u64, rules: &[String], state: State, folder: &Folder) -> 
 }
 
 /// Makes a case smaller while the signature stays among its findings.
-pub fn smaller(
-    program: &Program,
-    signature: &str,
-    rules: &Rules,
-    attempts_max: u32,
-    examiner: &mut Examiner,
-) -> Program {
+pub fn smaller(case: &Case, signature: &str, rules: &Rules, attempts_max: u32, examiner: &mut Examiner) -> Program {
     let mut keep = |candidate: &Program| {
         let findings = match examine_caught(examiner, candidate, rules) {
             Ok(report) => report.findings,
@@ -275,5 +273,9 @@ pub fn smaller(
         };
         Keep::from(findings.iter().any(|f| f.signature == signature))
     };
-    reduce::reduce(program, Budget { attempts_max }, &mut keep).program
+    let budget = Budget { attempts_max };
+    match &case.spec {
+        Some(spec) => reduce::reduce_spec(spec, &case.program, budget, &mut keep).program,
+        None => reduce::reduce(&case.program, budget, &mut keep).program,
+    }
 }

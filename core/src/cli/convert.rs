@@ -3,7 +3,6 @@
 use super::exit::{Exit, Failure};
 use super::items::{self, Item};
 use super::output::{Output, note};
-use crate::campaign::Envelope;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Status, status};
 use crate::program::json::Form;
@@ -90,11 +89,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 /// The cases that inputs of fuzz targets stand for.
 fn fuzzer_inputs(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
     let read = |path: &PathBuf| {
-        let bytes = std::fs::read(path).map_err(|e| Failure::file(path, e))?;
-        let mut program = Envelope::from_bytes(&bytes).case().program;
-        if program.name.is_empty() {
-            program.name = "case".to_owned();
-        }
+        let program = items::fuzzer_input(path)?.program;
         Ok(Item { path: path.clone(), loaded: Loaded::Program(program), rules: Vec::new() })
     };
     paths.iter().map(read).collect()

@@ -2,7 +2,7 @@
 
 use super::check::summary_json;
 use super::exit::{Exit, Failure};
-use super::kernel::{Guests, KernelCampaign};
+use super::kernel::{Guests, KernelCampaign, Sample};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone, note};
 use crate::campaign::{Campaign, CampaignError, Config, Folder, Known, Limit, StoreError, Summary, case_options};
@@ -36,6 +36,9 @@ pub struct Args {
     /// Folder that keeps findings and state; a later start with the same options goes on.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// With --kernel: which cases guests are asked about.
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    sample: Sample,
     /// Known divergences count as findings.
     #[arg(long)]
     strict: bool,
@@ -63,11 +66,11 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let asked = Arc::clone(&stop);
     // A second handler cannot be set; then Ctrl-C ends the process, and the folder is whole all the same.
     let _ = ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed));
-    if args.guests.is_any() {
-        return on_kernels(args, time, &stop, output);
-    }
     let known =
         if args.strict { Known::none() } else { Known::built_in().map_err(|e| Failure::Usage(e.to_string()))? };
+    if args.guests.is_any() {
+        return on_kernels(args, &known, time, &stop, output);
+    }
     let config = Config {
         seed: args.seed,
         limit: Limit { count: args.count, time },
@@ -93,7 +96,13 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// A campaign whose cases go to real kernels.
-fn on_kernels(args: &Args, time: Option<Duration>, stop: &AtomicBool, output: &mut Output) -> Result<Exit, Failure> {
+fn on_kernels(
+    args: &Args,
+    known: &Known,
+    time: Option<Duration>,
+    stop: &AtomicBool,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
     /// A guest is asked about each candidate, which takes a hundred times as long as asking the model.
     const ATTEMPTS_MAX: u32 = 400;
     KernelCampaign {
@@ -101,6 +110,8 @@ fn on_kernels(args: &Args, time: Option<Duration>, stop: &AtomicBool, output: &m
         jobs: args.jobs,
         seed: args.seed,
         count: args.count,
+        sample: args.sample,
+        known,
         time,
         out: args.out.as_deref(),
         reduce_attempts: args.reduce_attempts.min(ATTEMPTS_MAX),

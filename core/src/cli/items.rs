@@ -2,6 +2,7 @@
 
 use super::exit::Failure;
 use super::options::{Common, Jobs, RulesOption};
+use crate::campaign::{Case, Envelope};
 use crate::kernel::KernelVersion;
 use crate::program::{Format, Input, Loaded, load_bytes, text};
 use std::collections::BTreeMap;
@@ -35,6 +36,16 @@ impl Item {
             Loaded::Unsupported { .. } => None,
         }
     }
+}
+
+/// The case that an input of the fuzz targets stands for.
+pub fn fuzzer_input(path: &Path) -> Result<Case, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, e))?;
+    let mut case = Envelope::from_bytes(&bytes).case();
+    if case.program.name.is_empty() {
+        case.program.name = "case".to_owned();
+    }
+    Ok(case)
 }
 
 /// An item under the rules of one kernel.

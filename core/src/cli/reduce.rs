@@ -5,9 +5,11 @@ use super::items::{self, Item};
 use super::options::RulesOption;
 use super::output::{Output, note};
 use super::run::Seed;
+use crate::campaign::{Case, examine_caught};
 use crate::exec::Limits;
+use crate::generator::Features;
 use crate::kernel::{KernelVersion, Rules};
-use crate::oracle::{Examiner, Options, Status, status};
+use crate::oracle::{Examiner, Finding, Options, Status, status};
 use crate::program::json::Form;
 use crate::program::{Loaded, Program, json};
 use crate::reduce::{self, Budget, End, Keep, Reduced};
@@ -27,6 +29,9 @@ pub struct Args {
     /// The program of that name, where the file has several.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// The file is an input of the fuzz targets: its Spec is made smaller first.
+    #[arg(long, conflicts_with = "name")]
+    fuzzer_input: bool,
     #[command(flatten)]
     rules: RulesOption,
     /// What must stay.
@@ -64,9 +69,9 @@ enum What {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let item = one(args)?;
-    let program = item.program().ok_or_else(|| unsupported(&item))?;
-    let version = args.rules.versions(&item.rules).into_iter().next().unwrap_or(KernelVersion::NEWEST);
+    let (case, own_rules) = one(args)?;
+    let program = &case.program;
+    let version = args.rules.versions(&own_rules).into_iter().next().unwrap_or(KernelVersion::NEWEST);
     let rules = args.rules.rules(version);
     let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
     let mut examiner = Examiner::new(Options { limits, ..Options::default() });
@@ -76,18 +81,38 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     };
     let mut is_kept = |candidate: &Program| match args.keep {
         What::Verdict => verdict(candidate, &rules) == kept,
-        What::Finding => examiner.examine(candidate, &rules).findings.iter().any(|f| f.signature == kept),
+        What::Finding => found(&mut examiner, candidate, &rules).iter().any(|f| f.signature == kept),
     };
     let end = Instant::now() + Duration::from_secs(args.seconds);
-    let reduced = reduce::reduce(program, Budget { attempts_max: args.attempts }, &mut |candidate| {
-        if Instant::now() >= end { Keep::Stop } else { is_kept(candidate).into() }
-    });
+    let budget = Budget { attempts_max: args.attempts };
+    let mut keep = |candidate: &Program| if Instant::now() >= end { Keep::Stop } else { is_kept(candidate).into() };
+    let reduced = match &case.spec {
+        Some(spec) => reduce::reduce_spec(spec, program, budget, &mut keep),
+        None => reduce::reduce(program, budget, &mut keep),
+    };
     report(args, version, &kept, &reduced, output)?;
     Ok(Exit::Fine)
 }
 
-/// The one program that is meant.
-fn one(args: &Args) -> Result<Item, Failure> {
+/// What is found in a program; a panic of ours is a finding too.
+fn found(examiner: &mut Examiner, program: &Program, rules: &Rules) -> Vec<Finding> {
+    examine_caught(examiner, program, rules).map_or_else(|finding| vec![finding], |report| report.findings)
+}
+
+/// The one case that is meant, and the kernels that its file names.
+fn one(args: &Args) -> Result<(Case, Vec<KernelVersion>), Failure> {
+    if args.fuzzer_input {
+        return Ok((items::fuzzer_input(&args.case)?, Vec::new()));
+    }
+    let item = one_item(args)?;
+    let rules = item.rules.clone();
+    match item.loaded {
+        Loaded::Unsupported { name, what } => Err(Failure::Usage(format!("{name}: unsupported: {what}"))),
+        Loaded::Program(program) => Ok((Case { program, features: Features::default(), spec: None }, rules)),
+    }
+}
+
+fn one_item(args: &Args) -> Result<Item, Failure> {
     let mut items = items::load(std::slice::from_ref(&args.case))?;
     items.retain(|item| args.name.as_deref().is_none_or(|name| item.loaded.name() == name));
     let names: Vec<String> = items.iter().take(10).map(|i| i.loaded.name().to_owned()).collect();
@@ -98,13 +123,6 @@ fn one(args: &Args) -> Result<Item, Failure> {
     }
 }
 
-fn unsupported(item: &Item) -> Failure {
-    match &item.loaded {
-        Loaded::Unsupported { name, what } => Failure::Usage(format!("{name}: unsupported: {what}")),
-        Loaded::Program(program) => Failure::Usage(format!("{}: no program", program.name)),
-    }
-}
-
 /// The signature that must stay.
 fn signature(
     args: &Args,
@@ -112,7 +130,7 @@ fn signature(
     version: KernelVersion,
     examiner: &mut Examiner,
 ) -> Result<String, Failure> {
-    let found = examiner.examine(program, &args.rules.rules(version)).findings;
+    let found = found(examiner, program, &args.rules.rules(version));
     let Some(first) = found.first() else {
         let hint = "--keep verdict keeps the verdict instead";
         return Err(Failure::Usage(format!("{}: no finding under the rules of {version}; {hint}", program.name)));

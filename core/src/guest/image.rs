@@ -89,7 +89,18 @@ fn banner(bytes: &[u8]) -> Result<String, &'static str> {
     if pointer == 0 || !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("a bzImage without a version");
     }
+    if bytes.len() < bzimage_bytes(bytes) {
+        return Err("a bzImage that is cut off");
+    }
     Ok(text)
+}
+
+/// How long a bzImage is by its setup header: sectors of the setup code and the boot sector, then 16-byte paragraphs.
+fn bzimage_bytes(bytes: &[u8]) -> usize {
+    const SECTOR: usize = 512;
+    let sectors = bytes.get(0x1f1).map_or(0, |n| usize::from(*n));
+    let paragraphs = bytes.get(0x1f4..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b) as usize);
+    if paragraphs == 0 { 0 } else { (sectors.max(1) + 1) * SECTOR + 16 * paragraphs }
 }
 
 #[cfg(test)]
@@ -121,6 +132,16 @@ mod tests {
         assert_eq!((own.release.as_str(), own.point.as_str(), own.label()), ("6.12.0-rc3+", "6.12.0", "6.12"));
         let other = open(&bzimage("6.10.3 (x)")).expect("a kernel");
         assert_eq!((other.version, other.series().as_str(), other.label()), (None, "6.10", "6.10.3"));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_no_image() {
+        let mut bytes = bzimage("6.1.9 (x)");
+        (bytes[0x1f1], bytes[0x1f4]) = (1, 4);
+        bytes.resize(1024 + 64, 0);
+        assert!(open(&bytes).is_ok());
+        bytes.pop();
+        assert!(matches!(open(&bytes), Err(GuestError::NotAnImage { why, .. }) if why.contains("cut off")));
     }
 
     #[test]

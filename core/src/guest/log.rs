@@ -44,10 +44,10 @@ fn subprog_line(line: &str) -> Option<(String, u16)> {
 
 /// The line that says why a program was refused; empty when the log has none.
 ///
-/// It is the last line that is neither statistics nor an explanation of another line.
+/// It is the last line that is neither statistics nor an explanation of another line. Some reasons of the kernel have no line
+/// break, and the first statistics follow in the same line.
 pub fn reason(log: &str) -> &str {
     let line = log.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line)).unwrap_or_default();
-    // A reason that the kernel forgot to end with a line break.
     line.split_once(VERIFICATION_TIME).map_or(line, |(reason, _)| reason)
 }
 
@@ -61,6 +61,22 @@ fn is_aside(line: &str) -> bool {
     asides.iter().any(|start| line.starts_with(start))
 }
 
+/// A kernel's messages without those about its clock: an emulated processor is late.
+pub(super) fn without_clock(kmsg: &str) -> String {
+    let of_clock = |line: &&str| ["clocksource: ", "hrtimer: interrupt took "].iter().any(|s| line.starts_with(s));
+    kmsg.lines().filter(|line| !of_clock(line)).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Lines of a console without the time that each begins with: as `/dev/kmsg` has them.
+pub(super) fn without_times(console: &str) -> String {
+    let line = |line: &str| {
+        let stamp = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+        let is_time = |text: &str| text.trim_start().parse::<f64>().is_ok();
+        stamp.filter(|(time, _)| is_time(time)).map_or(line, |(_, text)| text).to_owned() + "\n"
+    };
+    console.lines().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +87,14 @@ mod tests {
             "infinite loop detected at insn 7\ncur state: R1=1\nold state: R1=1\nprocessed 9 insns (limit 1000000)\n";
         assert_eq!(reason(log), "infinite loop detected at insn 7");
         assert_eq!(statistics(log).insns_processed, 9);
-        assert_eq!(reason("no such callverification time 7427 usec\nprocessed 2 insns\n"), "no such call");
+        let joined = "nonzero insn_off 1 for the first func info recordverification time 9 usec\nstack depth 0\n";
+        assert_eq!(reason(joined), "nonzero insn_off 1 for the first func info record");
+    }
+
+    #[test]
+    fn consoles_lose_their_times() {
+        let console = "[    9.012345] BUG: page fault\n[x] y\nplain";
+        assert_eq!(without_times(console), "BUG: page fault\n[x] y\nplain\n");
+        assert_eq!(without_clock("hrtimer: interrupt took 9 ns\nWARNING: x\n"), "WARNING: x\n");
     }
 }

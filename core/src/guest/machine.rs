@@ -5,7 +5,7 @@
 
 use super::answer::Phase;
 use super::protocol as p;
-use super::{GuestError, Image};
+use super::{GuestError, Image, headlines, log};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -194,6 +194,8 @@ pub(super) struct Running {
     console: Arc<Mutex<VecDeque<u8>>>,
     dir: TempDir,
     seq: u32,
+    /// Processor time at the last look.
+    cpu_seen: f64,
 }
 
 impl Running {
@@ -228,7 +230,7 @@ impl Running {
             keep_last_words(stderr, Arc::clone(&console));
         }
         let guard = guard(qemu.id(), dir.path()).ok();
-        Ok(Running { qemu, guard, shared, console, dir, seq: 0 })
+        Ok(Running { qemu, guard, shared, console, dir, seq: 0, cpu_seen: 0.0 })
     }
 
     /// The folder of this process's sockets.
@@ -246,9 +248,9 @@ impl Running {
         self.qemu.id()
     }
 
-    /// Processor time that QEMU has used.
+    /// Processor time that QEMU has used, also when it has ended.
     pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds(self.qemu.id()).unwrap_or(0.0)
+        cpu_seconds(self.qemu.id()).unwrap_or(0.0).max(self.cpu_seen)
     }
 
     /// Waits for the agent.
@@ -317,7 +319,11 @@ impl Running {
     }
 
     fn wait(&mut self, patience: Patience, is_done: impl Fn(&Running) -> bool) -> End {
+        /// A guest that needs no processor for so long has stopped.
+        const IDLE: Duration = Duration::from_secs(30);
+        const IDLE_CPU_SECONDS: f64 = 0.1;
         let start = Instant::now();
+        let mut busy = (self.cpu_seconds(), start);
         loop {
             if is_done(self) {
                 return End::Answered;
@@ -325,7 +331,12 @@ impl Running {
             if self.is_gone() {
                 return End::Died;
             }
-            if self.cpu_seconds() > patience.cpu_seconds || start.elapsed().as_secs_f64() > patience.wall_seconds {
+            let cpu = self.cpu_seconds();
+            if cpu > busy.0 + IDLE_CPU_SECONDS {
+                busy = (cpu, Instant::now());
+            }
+            let is_late = cpu > patience.cpu_seconds || start.elapsed().as_secs_f64() > patience.wall_seconds;
+            if is_late || busy.1.elapsed() > IDLE {
                 return End::Stuck;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -357,19 +368,34 @@ impl Running {
     }
 
     fn is_gone(&mut self) -> bool {
+        // Whoever waits for a process takes its times away.
+        self.cpu_seen = self.cpu_seconds();
         !matches!(self.qemu.try_wait(), Ok(None))
     }
 
     /// The last lines of the console.
     pub fn last_words(&self, lines: usize) -> String {
+        last_lines(&self.console(), lines)
+    }
+
+    /// Why a guest did not come up: what its kernel says at the end, without the state of the machine.
+    pub fn complaint(&self, lines: usize) -> String {
+        let text = log::without_clock(&log::without_times(&self.console()));
+        last_lines(&headlines(&text), lines)
+    }
+
+    fn console(&self) -> String {
         // The reader may still have something to read.
         std::thread::sleep(Duration::from_millis(50));
         let console = self.console.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = console.iter().copied().filter(|b| *b != b'\r').collect();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+fn last_lines(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
 }
 
 impl Drop for Running {

@@ -4,9 +4,9 @@
 //! progress is tried alone on fresh guests, and only when it ends all of them alike is that its answer.
 
 use super::machine::{End, Machine, Patience, Running};
-use super::snapshot::Snapshot;
+use super::snapshot::{STUCK, Snapshot};
 use super::wire::{self, Ask, Runs};
-use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, protocol as p};
+use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, log, protocol as p};
 use crate::program::Program;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,6 +87,12 @@ impl Kernel {
     }
 }
 
+/// How a program ended a guest, and the guest's last words.
+struct Ended {
+    verdict: Verdict,
+    kmsg: String,
+}
+
 /// Guests of several kernels.
 pub struct Pool {
     kernels: Vec<Kernel>,
@@ -96,6 +102,8 @@ pub struct Pool {
 /// Programs of a batch at most, and bytes of their records.
 const BATCH_PROGRAMS: usize = 64;
 const BATCH_BYTES: usize = 4 << 20;
+/// Lines of a dead guest's console that are kept.
+const LAST_WORDS: usize = 160;
 /// A guest that cannot be started is tried so often.
 const START_TRIES: u32 = 3;
 
@@ -199,26 +207,26 @@ impl Pool {
     }
 
     /// Tries a program that has ended a guest alone on fresh ones.
-    fn try_again(&self, kernel: &Kernel, program: &Program, ask: &Ask, first: Verdict) -> Result<Answer, GuestError> {
-        let mut verdict = first;
+    fn try_again(&self, kernel: &Kernel, program: &Program, ask: &Ask, first: Ended) -> Result<Answer, GuestError> {
+        let mut last = first;
         for _ in 0..self.options.tries {
             let (mut answers, ended) = self.attempt(kernel, std::slice::from_ref(program), ask)?;
             if let Some(answer) = answers.pop() {
                 lock(&kernel.tally).flukes += 1;
                 return Ok(answer);
             }
-            verdict = ended.unwrap_or(verdict);
+            last = ended.unwrap_or(last);
         }
-        self.without_runs(kernel, program, ask, verdict)
+        self.without_runs(kernel, program, ask, last)
     }
 
-    /// The answer to a program that ends guests with `verdict`: when it does so in a run, what is known of its load as well.
+    /// The answer to a program that ends guests: when it does so in a run, what is known of its load as well.
     fn without_runs(
         &self,
         kernel: &Kernel,
         program: &Program,
         ask: &Ask,
-        verdict: Verdict,
+        Ended { verdict, kmsg }: Ended,
     ) -> Result<Answer, GuestError> {
         let in_run =
             Verdict::Died { phase: Phase::Run } == verdict || Verdict::TimedOut { phase: Phase::Run } == verdict;
@@ -226,10 +234,10 @@ impl Pool {
             let load_only = Ask { runs: Runs::None, ..*ask };
             let (mut answers, _) = self.attempt(kernel, std::slice::from_ref(program), &load_only)?;
             if let Some(answer) = answers.pop() {
-                return Ok(Answer { verdict, ..answer });
+                return Ok(Answer { verdict, kmsg: answer.kmsg.clone() + &kmsg, ..answer });
             }
         }
-        Ok(Answer::without_load(program, verdict))
+        Ok(Answer { kmsg, ..Answer::without_load(program, verdict) })
     }
 
     /// Hands programs to a guest: the answers, and how the guest ended if it did. Without an end there is at least one answer.
@@ -238,7 +246,7 @@ impl Pool {
         kernel: &Kernel,
         programs: &[Program],
         ask: &Ask,
-    ) -> Result<(Vec<Answer>, Option<Verdict>), GuestError> {
+    ) -> Result<(Vec<Answer>, Option<Ended>), GuestError> {
         let request: Vec<u8> = programs.iter().flat_map(|program| wire::encode(program, ask)).collect();
         if request.len() > p::REQUEST_MAX {
             let too_long = |p| Answer::without_load(p, Verdict::NotRun("the program is too long".to_owned()));
@@ -251,7 +259,7 @@ impl Pool {
         let replies = wire::decode(&exchange.response).into_iter().take(exchange.progress.done as usize);
         let answers: Vec<Answer> = programs.iter().zip(replies).map(|(p, reply)| Answer::of(p, reply)).collect();
         let phase = exchange.progress.phase();
-        let ended = match exchange.end {
+        let verdict = match exchange.end {
             End::Answered if !answers.is_empty() => {
                 lock(&kernel.idle).push(guest);
                 return Ok((answers, None));
@@ -260,7 +268,7 @@ impl Pool {
             End::Stuck => Verdict::TimedOut { phase },
         };
         lock(&kernel.tally).cpu_seconds += guest.cpu_seconds();
-        Ok((answers, Some(ended)))
+        Ok((answers, Some(Ended { verdict, kmsg: log::without_times(&guest.last_words(LAST_WORDS)) })))
     }
 
     /// A guest that waits, or a fresh one.
@@ -286,7 +294,11 @@ fn gone() -> GuestError {
 
 /// Errors that another try does not help.
 fn is_lasting(error: &GuestError) -> bool {
-    !matches!(error, GuestError::Boot { .. } | GuestError::Monitor(_))
+    match error {
+        GuestError::Boot { why, .. } => why == STUCK,
+        GuestError::Monitor(_) => false,
+        _ => true,
+    }
 }
 
 type Batch = std::ops::Range<usize>;

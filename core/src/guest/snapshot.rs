@@ -27,6 +27,9 @@ pub(super) struct Snapshot {
     pub facts: Facts,
 }
 
+/// Why a guest does not start that neither ends nor comes up. Another try does not help.
+pub(super) const STUCK: &str = "the agent does not come up";
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Snapshot {
@@ -93,7 +96,7 @@ impl Snapshot {
         match running.wait_for_agent(patience) {
             End::Answered => {}
             End::Died => return Err(self.failed(&running, "QEMU ended")),
-            End::Stuck => return Err(self.failed(&running, "the agent does not come up")),
+            End::Stuck => return Err(self.failed(&running, STUCK)),
         }
         let told = running.exchange(p::CMD_FACTS, b"", |_| patience);
         if told.end != End::Answered {
@@ -117,9 +120,13 @@ impl Snapshot {
     }
 
     fn failed(&self, running: &Running, why: &str) -> GuestError {
-        const LINES: usize = 12;
-        let words = running.last_words(LINES);
-        let console = if words.is_empty() { String::new() } else { format!("\n{words}") };
+        const LINES: usize = 8;
+        let words = running.complaint(LINES);
+        let console = match words.as_str() {
+            "" => "\nits console is empty: the file may be damaged, or the kernel has no CONFIG_SERIAL_8250_CONSOLE"
+                .to_owned(),
+            words => format!("\n{words}"),
+        };
         GuestError::Boot { release: self.image.release.clone(), why: why.to_owned(), console }
     }
 }

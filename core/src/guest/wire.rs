@@ -66,7 +66,7 @@ pub struct Ask {
 
 impl Default for Ask {
     fn default() -> Ask {
-        Ask { log: LogLevel::Statistics, log_bytes_max: 16 << 10, runs: Runs::All, repeat: 1, jit: Jit::On }
+        Ask { log: LogLevel::Statistics, log_bytes_max: 64 << 10, runs: Runs::All, repeat: 1, jit: Jit::On }
     }
 }
 

@@ -27,7 +27,9 @@ pub use rules_domain::{
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
 pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
-pub use rules_rewrite::{Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
+pub use rules_rewrite::{
+    Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
+};
 pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, DirectValueMaps, FieldCheck,
     FuncInfoCheck, HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS,

@@ -46,8 +46,8 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
     };
     found.extend(signature("inlining", &accepted, inlined));
     if sides.iter().any(|side| !side.answer.kmsg.is_empty()) {
-        let said = |side: &Side<'_>| splat(&side.answer.kmsg);
-        found.extend(signature("kernel message", sides, said));
+        // Also when all say the same: no program may make a kernel warn.
+        found.push(named("kernel message", sides, |side| splat(&side.answer.kmsg)));
     }
     for input in 0..program.inputs.len() {
         let mask = AddressMask::of(&outcomes(reports, input));
@@ -77,23 +77,35 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
 
 /// What every kernel did, when they did not all do the same.
 fn signature(what: &str, sides: &[Side<'_>], of: impl Fn(&Side<'_>) -> String) -> Option<String> {
-    let all: Vec<String> = sides.iter().map(of).collect();
-    if all.windows(2).all(|pair| pair.first() == pair.last()) {
-        return None;
-    }
-    let named: Vec<String> = sides.iter().zip(&all).map(|(side, text)| format!("{} {text}", side.name)).collect();
-    Some(format!("{what}: {}", named.join("; ")))
+    let all: Vec<String> = sides.iter().map(&of).collect();
+    let same = all.windows(2).all(|pair| pair.first() == pair.last());
+    (!same).then(|| named(what, sides, of))
 }
 
-/// What happened, by a kernel's messages, and in which function: nothing that belongs to one build.
+/// What every kernel did.
+fn named(what: &str, sides: &[Side<'_>], of: impl Fn(&Side<'_>) -> String) -> String {
+    let all: Vec<String> = sides.iter().map(|side| format!("{} {}", side.name, of(side))).collect();
+    format!("{what}: {}", all.join("; "))
+}
+
+/// What happened, by a kernel's messages, and in which function: nothing that belongs to one build or one boot.
 fn splat(kmsg: &str) -> String {
-    let marks = ["WARNING: ", "BUG: ", "UBSAN: "];
-    let Some(line) = kmsg.lines().find(|line| marks.iter().any(|mark| line.starts_with(mark))) else {
+    let marks = ["WARNING: ", "BUG: ", "UBSAN: ", "Oops: ", "general protection fault", "Kernel panic"];
+    let is_marked = |line: &&str| marks.iter().any(|mark| line.starts_with(mark));
+    let Some(at) = kmsg.lines().position(|line| is_marked(&line)) else {
         return blank_numbers(kmsg.lines().next().unwrap_or("none"));
     };
-    let function = line.split_ascii_whitespace().find_map(|word| word.split_once("+0x").map(|(name, _)| name));
+    let line = kmsg.lines().nth(at).unwrap_or_default();
+    let function_in =
+        |line: &'_ str| line.split([' ', ':', ',']).find_map(|word| Some(word.split_once("+0x")?.0.to_owned()));
+    // Faults name the function in the line of the instruction pointer.
+    let pointer = || kmsg.lines().skip(at).find(|line| line.starts_with("RIP: ")).and_then(function_in);
     let kind = line.split(':').next().unwrap_or_default();
-    function.map_or_else(|| blank_numbers(line), |name| format!("{kind} in {name}"))
+    match function_in(line).or_else(pointer) {
+        Some(program) if program.starts_with("bpf_prog_") => format!("{kind} in the program"),
+        Some(function) => format!("{kind} in {function}"),
+        None => kind.to_owned(),
+    }
 }
 
 /// A run's result without the bytes that come from addresses.
@@ -147,5 +159,9 @@ mod tests {
         d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
         let expected = "kernel message: x none; y WARNING in some_function";
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &d)]), [expected]);
+        assert_eq!(found_by(&program, &[side("y", &d)]), ["kernel message: y WARNING in some_function"]);
+        d.kmsg =
+            "BUG: unable to handle page fault for address: ffff8\nRIP: 0010:bpf_prog_12ab_main+0x1/0x2\n".to_owned();
+        assert_eq!(found_by(&program, &[side("y", &d)]), ["kernel message: y BUG in the program"]);
     }
 }

@@ -1,4 +1,5 @@
-//! The minimizer: makes a program smaller while somebody says that it is still the case.
+//! The minimizer: makes a program, or the Spec that it was lowered from, smaller while somebody says that it is still the
+//! case.
 //!
 //! Takes a predicate and knows no oracle. What is dropped or made simpler, in this order and again until nothing helps:
 //! functions, ranges of instructions, single operations, numbers, inputs, maps, the program's type and names. Code that
@@ -23,6 +24,7 @@ mod tests;
 pub use measure::Size;
 pub use steps::reduce_with;
 
+use crate::generator::{self, Spec};
 use crate::program::Program;
 use search::Search;
 
@@ -80,6 +82,29 @@ pub enum End {
     Budget,
     /// The predicate said [`Keep::Stop`].
     Stopped,
+}
+
+/// Makes a generated case smaller as long as `keep` says yes: its Spec with half of the budget, then the program that the
+/// smallest Spec lowers to. `program` is what the Spec given lowers to.
+pub fn reduce_spec(spec: &Spec, program: &Program, budget: Budget, keep: &mut dyn FnMut(&Program) -> Keep) -> Reduced {
+    let before = Size::of(program);
+    let half = Budget { attempts_max: budget.attempts_max / 2 };
+    let mut stopped = false;
+    let (spec, attempts) = reduce_with(spec.clone(), half, generator::simplifications, &mut |spec| {
+        let answer = keep(&generator::lower(spec).program);
+        stopped |= answer == Keep::Stop;
+        answer
+    });
+    // No step was taken: the program is the one that was given, whose name says where it comes from.
+    let mut start = generator::lower(&spec).program;
+    start.name.clone_from(&program.name);
+    if stopped {
+        let after = Size::of(&start);
+        return Reduced { program: start, attempts, end: End::Stopped, before, after };
+    }
+    let left = Budget { attempts_max: budget.attempts_max - attempts };
+    let reduced = reduce(&start, left, keep);
+    Reduced { attempts: attempts + reduced.attempts, before, ..reduced }
 }
 
 /// Makes a program smaller as long as `keep` says yes. The program itself is taken to be the case and not asked about.

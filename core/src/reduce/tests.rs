@@ -284,6 +284,29 @@ fn anything_that_lists_simpler_values_is_reduced() {
     assert_eq!(reduce_with(vec![20], budget, simpler, &mut |l| keep(l).into()), (vec![20], 1));
 }
 
+/// Specs are gone through before instructions, and what is left is kept and small.
+#[test]
+fn a_generated_case_is_reduced_from_its_spec() {
+    for seed in 0..20 {
+        let spec = generator::spec_from_seed(seed);
+        let program = generator::lower(&spec).program;
+        if !inlines(&program) {
+            continue;
+        }
+        let mut keep = |p: &Program| Keep::from(inlines(p));
+        let reduced = reduce_spec(&spec, &program, Budget::default(), &mut keep);
+        assert!(inlines(&reduced.program), "seed {seed}");
+        assert!(reduced.after.insns < 16 && reduced.end == End::Minimal, "seed {seed}: {}", reduced.after);
+        assert_eq!((reduced.before.insns, reduced.after.insns), (program.insns.len(), reduced.program.insns.len()));
+        let mut asked = 0;
+        let stopped = reduce_spec(&spec, &program, Budget::default(), &mut |p| {
+            asked += 1;
+            if asked > 3 { Keep::Stop } else { inlines(p).into() }
+        });
+        assert_eq!((stopped.attempts, stopped.end), (4, End::Stopped), "seed {seed}");
+    }
+}
+
 proptest! {
     /// Whatever the program and the predicate, the result is kept, smaller, and found again.
     #[test]

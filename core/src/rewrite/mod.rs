@@ -20,10 +20,12 @@ mod ctx;
 mod emit;
 mod late;
 mod normalise;
+mod packet;
 mod plan;
 mod provenance;
 mod result;
 mod text;
+mod upper_half;
 
 pub use late::{Late, LateError, Wild, late_fixups};
 pub use normalise::{Comparison, as_dumped, compare, normalise};
@@ -131,6 +133,7 @@ fn finish(program: &Program, facts: &Facts, plan: &Plan, text: &Text) -> Rewritt
         stack_depth: text.subprogs().iter().map(|s| s.depth).collect(),
         inlined: inlined.collect(),
         kept: kept.map(|(at, (_, origin))| (*origin, InsnIdx(at as u32))).collect(),
+        writes_packet: facts.writes_packet,
     }
 }
 

@@ -31,6 +31,11 @@ pub fn verify_with_log(program: &Program, rules: &Rules, level: LogLevel) -> (Ve
     check(program, rules, Some(level), u32::MAX)
 }
 
+/// Both: gives up after `walk_max` instructions, with the log of what was walked.
+pub fn verify_within_with_log(program: &Program, rules: &Rules, level: LogLevel, walk_max: u32) -> (Verdict, String) {
+    check(program, rules, Some(level), walk_max)
+}
+
 fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u32) -> (Verdict, String) {
     let structure = match structure::check(program, rules) {
         Ok(structure) => structure,
@@ -153,6 +158,7 @@ fn facts(walker: &Walker<'_>) -> Facts {
         loops,
         stack_depth: walker.subprogs.iter().map(|s| s.depth).collect(),
         insns_processed: walker.insns_processed,
+        writes_packet: walker.writes_packet,
         folded: structure
             .folded
             .iter()

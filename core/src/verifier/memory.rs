@@ -197,6 +197,7 @@ impl Walker<'_> {
                 if access == Access::Write && ctx::packet_access(self.program.prog_type) != PacketAccess::ReadWrite {
                     return Err(Stop::access("cannot write into packet"));
                 }
+                self.writes_packet |= access == Access::Write;
                 self.check_packet(base, whole, bytes, false)?;
                 self.loaded_unknown(transfer);
             }

@@ -463,9 +463,13 @@ fn log_forced(log: &mut Log<'_>, from: Option<u32>, checkpoints: &[Checkpoint]) 
 pub(super) fn mark_all(from: Option<u32>, checkpoints: &mut [Checkpoint]) {
     let mut next = from;
     while let Some(n) = next {
-        let state = &mut checkpoints[n as usize].state;
-        state.for_each_reg(|r| r.kind == Kind::Scalar && !r.precise, |r| r.precise = true);
-        next = state.parent;
+        let checkpoint = &mut checkpoints[n as usize];
+        if checkpoint.all_precise {
+            break;
+        }
+        checkpoint.all_precise = true;
+        checkpoint.state.for_each_reg(|r| r.kind == Kind::Scalar && !r.precise, |r| r.precise = true);
+        next = checkpoint.state.parent;
     }
 }
 

@@ -346,7 +346,13 @@ impl Walker<'_> {
         let n = self.checkpoints.len() as u32;
         self.statistics.states += 1;
         self.statistics.keep_one_more();
-        self.checkpoints.push(Checkpoint { state: self.cur.clone(), misses: 0, hits: 0, cleaned: false });
+        self.checkpoints.push(Checkpoint {
+            state: self.cur.clone(),
+            misses: 0,
+            hits: 0,
+            cleaned: false,
+            all_precise: false,
+        });
         if self.rules.walk.loop_precision == LoopPrecision::Propagated
             && let Some(key) = self.loop_key(&self.cur)
         {

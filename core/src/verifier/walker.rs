@@ -86,6 +86,8 @@ pub(super) struct Checkpoint {
     pub hits: u32,
     /// What no path reads was dropped.
     pub cleaned: bool,
+    /// Every number here, and in the checkpoints before this one, is marked precise: there is nothing left to mark.
+    pub all_precise: bool,
 }
 
 /// A branch that waits.
@@ -177,6 +179,8 @@ pub(super) struct Walker<'a> {
     pub touched: Touched,
     pub log: Option<Log<'a>>,
     pub statistics: Statistics,
+    /// Some path wrote to the packet through a pointer.
+    pub writes_packet: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -212,6 +216,7 @@ impl<'a> Walker<'a> {
             touched: Touched::ALL,
             log,
             statistics: Statistics::default(),
+            writes_packet: false,
         }
     }
 

@@ -1,15 +1,17 @@
 //! `loopdiff kernel`: real kernels in guests.
 
 mod campaign;
+mod columns;
 mod confirm;
 mod fetch;
 pub(super) mod guests;
 mod list;
 mod parity;
 mod record;
+mod reduce;
 mod run;
 
-pub(super) use campaign::KernelCampaign;
+pub(super) use campaign::{KernelCampaign, Sample};
 pub(super) use guests::Guests;
 
 use super::exit::{Exit, Failure};
@@ -35,6 +37,8 @@ enum Command {
     Parity(parity::Args),
     /// Run a program with its loops inlined and as helper calls, and compare what both leave behind.
     Confirm(confirm::Args),
+    /// A smaller program on which kernels still do the same.
+    Reduce(reduce::Args),
     /// Write answers into files, for tests without guests.
     Record(record::Args),
 }
@@ -46,6 +50,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Run(args) => run::main(args, output),
         Command::Parity(args) => parity::main(args, output),
         Command::Confirm(args) => confirm::main(args, output),
+        Command::Reduce(args) => reduce::main(args, output),
         Command::Record(args) => record::main(args, output),
     }
 }

@@ -1,11 +1,12 @@
 //! `loopdiff kernel parity`: the model against kernels, and kernels against each other.
 
+use super::columns::{self, Column};
 use super::guests::Guests;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
 use crate::cli::options::Jobs;
 use crate::cli::output::{Output, Tone};
-use crate::guest::{Answer, Ask, Image, Pool};
+use crate::guest::{Answer, Ask, Kernel, Pool};
 use crate::isa::Insn;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::parity::{self, Aspect, Match, Parity, ParityTally};
@@ -20,10 +21,13 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Program files (.bpf, .json, .jsonl, .o), or directories of them.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "recorded", value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     guests: Guests,
+    /// Answers of recordings, `VERSION/*.jsonl.gz` in this folder, instead of guests; their own programs.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["paths", "kernel", "image"])]
+    recorded: Option<PathBuf>,
     #[command(flatten)]
     jobs: Jobs,
     /// One JSON object a line: the differences, then a summary.
@@ -35,24 +39,45 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if let Some(folder) = &args.recorded {
+        let recorded = columns::recorded(folder)?;
+        let mut comparison = Comparison::new(recorded.columns(), None, args.jobs);
+        for (programs, answers) in recorded.chunks(CHUNK) {
+            comparison.chunk(&programs, answers, show(args, &recorded.columns(), output))?;
+        }
+        return comparison.report(args.json, args.examples, output).map(|()| Exit::Fine);
+    }
     let pool = args.guests.start()?;
     let items = items::load(&args.paths)?;
     let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
-    let mut comparison = Comparison::new(&pool, args.jobs);
+    let columns = columns::of_pool(&pool);
+    let mut comparison = Comparison::new(columns.clone(), Some(&pool), args.jobs);
     for chunk in programs.chunks(CHUNK) {
-        comparison.chunk(chunk, |name, compared| {
-            let kernels = pool.kernels().iter().zip(&compared.parity);
-            for (kernel, parity) in kernels.filter(|_| args.json) {
-                let mut lines = parity.iter().flat_map(|parity| differences(kernel.image(), name, parity));
-                lines.try_for_each(|line| output.json(&line))?;
-            }
-            for signature in compared.differences.iter().filter(|_| args.json) {
-                output.json(&json!({ "between": { "name": name, "signature": signature } }))?;
-            }
-            Ok(())
-        })?;
+        let answers = pool.answer_all(chunk, &Ask::default())?;
+        comparison.chunk(chunk, answers, show(args, &columns, output))?;
     }
     comparison.report(args.json, args.examples, output).map(|()| Exit::Fine)
+}
+
+/// Writes the differences of a program, where JSON is wanted.
+fn show<'a>(
+    args: &'a Args,
+    columns: &'a [Column<'a>],
+    output: &'a mut Output,
+) -> impl FnMut(&str, &Compared) -> Result<(), Failure> + 'a {
+    move |name, compared| {
+        if !args.json {
+            return Ok(());
+        }
+        for (column, parity) in columns.iter().zip(&compared.parity) {
+            let mut lines = parity.iter().flat_map(|parity| differences(column.label, name, parity));
+            lines.try_for_each(|line| output.json(&line))?;
+        }
+        compared
+            .differences
+            .iter()
+            .try_for_each(|signature| output.json(&json!({ "between": { "name": name, "signature": signature } })))
+    }
 }
 
 /// Programs that are answered before the first of them is compared.
@@ -68,11 +93,11 @@ pub struct Compared {
 
 impl Compared {
     /// All signatures, each with the kernel or kernels that it is about.
-    pub fn signatures(&self, pool: &Pool) -> Vec<String> {
+    pub fn signatures(&self, columns: &[Column<'_>]) -> Vec<String> {
         let mut all = self.differences.clone();
-        for (kernel, parity) in pool.kernels().iter().zip(&self.parity) {
+        for (column, parity) in columns.iter().zip(&self.parity) {
             let different = parity.iter().flatten().filter_map(|(_, result)| match result {
-                Match::Different { signature, .. } => Some(format!("{}: {signature}", kernel.image().label())),
+                Match::Different { signature, .. } => Some(format!("{}: {signature}", column.label)),
                 Match::Same | Match::NotCompared(_) => None,
             });
             all.extend(different);
@@ -84,35 +109,39 @@ impl Compared {
 
 /// Programs compared with kernels, and what that comes to.
 pub struct Comparison<'a> {
-    pool: &'a Pool,
+    columns: Vec<Column<'a>>,
+    pool: Option<&'a Pool>,
     jobs: Jobs,
     tallies: Vec<ParityTally>,
     groups: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Comparison<'a> {
-    /// Nothing compared yet.
-    pub fn new(pool: &'a Pool, jobs: Jobs) -> Comparison<'a> {
-        let tallies = vec![ParityTally::default(); pool.kernels().len()];
-        Comparison { pool, jobs, tallies, groups: BTreeMap::new() }
+    /// Nothing compared yet. With a pool, what differs is asked for again.
+    pub fn new(columns: Vec<Column<'a>>, pool: Option<&'a Pool>, jobs: Jobs) -> Comparison<'a> {
+        let tallies = vec![ParityTally::default(); columns.len()];
+        Comparison { columns, pool, jobs, tallies, groups: BTreeMap::new() }
     }
 
-    /// Asks the kernels about programs and compares; hands on what was found out about each, in order.
+    /// Compares programs with their answers, by kernel; hands on what was found out about each, in order.
     pub fn chunk(
         &mut self,
         programs: &[Program],
+        answers: Vec<Vec<Answer>>,
         mut take: impl FnMut(&str, &Compared) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut by_kernel: Vec<_> =
-            self.pool.answer_all(programs, &Ask::default())?.into_iter().map(Vec::into_iter).collect();
+        let mut by_kernel: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
         let cases: Vec<(&Program, Vec<Answer>)> = programs
             .iter()
             .map(|program| (program, by_kernel.iter_mut().filter_map(Iterator::next).collect()))
             .collect();
-        let work = |(program, answers): &(&Program, Vec<Answer>)| compare(program, answers, self.pool);
-        let (tallies, groups) = (&mut self.tallies, &mut self.groups);
-        items::in_order(&cases, self.jobs, work, |n, compared| {
-            let Some((program, _)) = cases.get(n) else { return Ok(()) };
+        let work = |(program, answers): &(&Program, Vec<Answer>)| compare(program, answers, &self.columns);
+        let (pool, tallies, groups) = (self.pool, &mut self.tallies, &mut self.groups);
+        items::in_order(&cases, self.jobs, work, |n, mut compared| {
+            let Some((program, answers)) = cases.get(n) else { return Ok(()) };
+            if let Some(pool) = pool {
+                measure_again(program, answers, pool, &mut compared)?;
+            }
             for (tally, parity) in tallies.iter_mut().zip(&compared.parity) {
                 parity.iter().for_each(|parity| tally.add(&program.name, parity));
             }
@@ -130,50 +159,81 @@ impl<'a> Comparison<'a> {
 
     /// The tables, or the summaries as JSON.
     pub fn report(&self, as_json: bool, examples: usize, output: &mut Output) -> Result<(), Failure> {
-        let (pool, tallies, groups) = (self.pool, &self.tallies, &self.groups);
+        let (columns, tallies, groups) = (&self.columns, &self.tallies, &self.groups);
         if as_json {
-            return summaries(pool, tallies, groups, output);
+            return summaries(columns, tallies, groups, output);
         }
-        table(pool, tallies, output)?;
-        for (kernel, tally) in pool.kernels().iter().zip(tallies) {
-            let heading = format!("{}: the model and the kernel differ", kernel.image().label());
+        table(columns, tallies, output)?;
+        for (column, tally) in columns.iter().zip(tallies) {
+            let heading = format!("{}: the model and the kernel differ", column.label);
             list(&heading, &tally.signatures, examples, output)?;
             for (why, count) in &tally.not_compared {
                 output.line(output.paint(Tone::Faint, format!("{count:>6}  not compared, {why}")))?;
             }
         }
-        if pool.kernels().len() > 1 {
+        if columns.len() > 1 {
             list("kernels differ from each other", groups, examples, output)?;
         }
         Ok(())
     }
 }
 
+/// Times that a kernel runs a program again whose results are not the model's.
+const AGAIN: usize = 3;
+
+/// Runs again what differs from the model: a result that is not the same each time on one kernel depends on the moment, and
+/// cannot be held against the model.
+fn measure_again(program: &Program, answers: &[Answer], pool: &Pool, compared: &mut Compared) -> Result<(), Failure> {
+    for (n, (first, parity)) in answers.iter().zip(&mut compared.parity).enumerate() {
+        let mut runs: Vec<(usize, &mut Match)> = parity
+            .iter_mut()
+            .flatten()
+            .filter(|(aspect, _)| *aspect == Aspect::Run)
+            .map(|(_, result)| result)
+            .enumerate()
+            .filter(|(_, result)| matches!(result, Match::Different { .. }))
+            .collect();
+        for _ in 0..AGAIN {
+            if runs.is_empty() {
+                break;
+            }
+            let again = pool.answer(n, std::slice::from_ref(program), &Ask::default())?;
+            let again = again.first().map_or(&[][..], |answer| &answer.runs);
+            runs.retain_mut(|(input, result)| match (first.runs.get(*input), again.get(*input)) {
+                (Some(first), Some(again)) if !first.same_results(again) => {
+                    **result = Match::NotCompared("the kernel's own runs differ".to_owned());
+                    false
+                }
+                _ => true,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Compares the model with what kernels say of a program, and these with each other.
-pub fn compare(program: &Program, answers: &[Answer], pool: &Pool) -> Compared {
-    let numbered =
-        |(kernel, answer): (&crate::guest::Kernel, &Answer)| kernel.facts().with_helper_numbers(&answer.xlated);
-    let dumps: Vec<Vec<Insn>> = pool.kernels().iter().zip(answers).map(numbered).collect();
+pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) -> Compared {
+    let dumps: Vec<Vec<Insn>> = columns.iter().zip(answers).map(|(column, answer)| column.dump(answer)).collect();
     let mut reports = BTreeMap::new();
-    for version in pool.kernels().iter().filter_map(|kernel| kernel.image().version) {
+    for version in columns.iter().filter_map(|column| column.version) {
         reports.entry(version).or_insert_with(|| parity::examine(program, &Rules::of(version)));
     }
-    let by_kernel = pool.kernels().iter().zip(answers).zip(&dumps);
-    let against_model = by_kernel.clone().map(|((kernel, answer), dump)| {
-        let version = kernel.image().version?;
+    let by_kernel = columns.iter().zip(answers).zip(&dumps);
+    let against_model = by_kernel.clone().map(|((column, answer), dump)| {
+        let version = column.version?;
         Some(parity::compare(program, reports.get(&version)?, answer, dump, &Rules::of(version)))
     });
     let sides: Vec<Side<'_>> =
-        by_kernel.map(|((kernel, answer), dump)| Side { name: kernel.image().label(), answer, dump }).collect();
+        by_kernel.map(|((column, answer), dump)| Side { name: column.label, answer, dump }).collect();
     let newest = reports.get(&KernelVersion::NEWEST).or_else(|| reports.values().next_back());
     let reports = newest.map_or(&[][..], Vec::as_slice);
     Compared { parity: against_model.collect(), differences: versions::differences(program, reports, &sides) }
 }
 
-fn differences<'a>(image: &'a Image, name: &'a str, parity: &'a Parity) -> impl Iterator<Item = Value> + 'a {
+fn differences<'a>(kernel: &'a str, name: &'a str, parity: &'a Parity) -> impl Iterator<Item = Value> + 'a {
     parity.iter().filter_map(move |(aspect, result)| match result {
         Match::Different { signature, evidence } => Some(json!({ "difference": {
-            "kernel": image.label(), "name": name, "aspect": aspect.name(),
+            "kernel": kernel, "name": name, "aspect": aspect.name(),
             "signature": signature, "evidence": evidence,
         } })),
         Match::Same | Match::NotCompared(_) => None,
@@ -181,7 +241,7 @@ fn differences<'a>(image: &'a Image, name: &'a str, parity: &'a Parity) -> impl 
 }
 
 fn summaries(
-    pool: &Pool,
+    columns: &[Column<'_>],
     tallies: &[ParityTally],
     groups: &BTreeMap<String, Vec<String>>,
     output: &mut Output,
@@ -189,7 +249,7 @@ fn summaries(
     let counts = |all: &BTreeMap<String, Vec<String>>| -> Map<String, Value> {
         all.iter().map(|(signature, names)| (signature.clone(), names.len().into())).collect()
     };
-    for (kernel, tally) in pool.kernels().iter().zip(tallies) {
+    for (column, tally) in columns.iter().zip(tallies) {
         let aspects: Map<String, Value> = tally
             .aspects
             .iter()
@@ -199,15 +259,15 @@ fn summaries(
             })
             .collect();
         output.json(&json!({ "summary": {
-            "kernel": kernel.image().label(), "release": kernel.image().release, "programs": tally.programs,
+            "kernel": column.label, "release": column.release, "programs": tally.programs,
             "aspects": aspects, "signatures": counts(&tally.signatures), "not_compared": tally.not_compared,
-            "guest": speed(kernel),
+            "guest": column.guest.map(speed),
         } }))?;
     }
     output.json(&json!({ "summary": { "between": counts(groups) } }))
 }
 
-fn speed(kernel: &crate::guest::Kernel) -> Value {
+fn speed(kernel: &Kernel) -> Value {
     let tally = kernel.tally();
     let rate = tally.programs as f64 / tally.cpu_seconds.max(1e-9);
     json!({
@@ -217,10 +277,10 @@ fn speed(kernel: &crate::guest::Kernel) -> Value {
 }
 
 /// Shares of agreement, a column a kernel.
-fn table(pool: &Pool, tallies: &[ParityTally], output: &mut Output) -> Result<(), Failure> {
+fn table(columns: &[Column<'_>], tallies: &[ParityTally], output: &mut Output) -> Result<(), Failure> {
     let mut head = format!("{:10}", "");
-    for kernel in pool.kernels() {
-        head += &format!("{:>24}", kernel.image().point);
+    for column in columns {
+        head += &format!("{:>24}", column.point);
     }
     let head = output.paint(Tone::Strong, head);
     output.line(head)?;
@@ -239,7 +299,8 @@ fn table(pool: &Pool, tallies: &[ParityTally], output: &mut Output) -> Result<()
         output.line(row)?;
     }
     let mut row = format!("{:10}", "guests");
-    for kernel in pool.kernels() {
+    for column in columns {
+        let Some(kernel) = column.guest else { return Ok(()) };
         let tally = kernel.tally();
         let rate = tally.programs as f64 / tally.cpu_seconds.max(1e-9);
         row += &format!("{:>24}", format!("{rate:.0} programs/CPU-s"));

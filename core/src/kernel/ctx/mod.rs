@@ -12,7 +12,10 @@ mod layout;
 mod retval;
 mod socket;
 
-pub use abilities::{LegacyLoads, PacketAccess, TestRun, exists, legacy_loads, packet_access, rewrites_ctx, test_run};
+pub use abilities::{
+    LegacyLoads, PacketAccess, PacketEnd, TestRun, exists, legacy_loads, packet_access, packet_end, rewrites_ctx,
+    test_run,
+};
 pub use layout::{Field, PERF_EVENT_DATA, SK_BUFF, SK_LOOKUP, Shape, XDP_MD};
 pub use retval::{RetvalRange, retval_range};
 pub use socket::{FLOW_KEYS_BYTES, KernelSock, SOCK, SockKind, TCP_SOCK, XDP_SOCK, socket_load};

@@ -116,6 +116,8 @@ fn what_the_version_decides() {
         assert_eq!(helper_memory(Syscall, &rules) == HelperMemory::Refused, !newest);
         assert_eq!(helper_memory(RawTracepoint, &rules), HelperMemory::Refused);
         assert_eq!(exists(Netfilter, &rules), version != V6_1);
+        assert_eq!(packet_end(CgroupSkb, &rules) == PacketEnd::Set, version >= V6_18);
+        assert_eq!(packet_end(SchedCls, &rules), PacketEnd::Set);
         assert_eq!(test_run(Netfilter, &rules) == TestRun::Unsupported, version == V6_1);
     }
     let devmap = ProgKind { prog_type: Xdp, attach_type: BPF_XDP_DEVMAP };

@@ -1,4 +1,4 @@
-//! Comparison with what a real 7.3 kernel says at log level 2 (`corpus/kernel-answers`).
+//! Comparison with what a real 7.3 kernel says at log level 2 (`corpus/kernel/7.3/liveness`).
 
 use super::Branches;
 use super::stack::Accesses;
@@ -77,7 +77,7 @@ fn recorded_accesses(instances: &Value) -> Accesses {
 
 #[test]
 fn a_real_kernel_says_the_same() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/kernel-answers/liveness-7.3.jsonl.gz");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/kernel/7.3/liveness/analysis.jsonl.gz");
     let file = std::fs::File::open(path).expect("the recorded answers");
     let (mut analysed, mut refused) = (0, 0);
     for line in BufReader::new(GzDecoder::new(file)).lines() {

@@ -1,0 +1,220 @@
+//! Recordings: programs with what a kernel answered, in files, for tests without guests.
+//!
+//! A recording is gzipped JSON, an object a line: first the kernel, then each program with its answer (`core/docs/guests.md`).
+//! The program stands in it whole, so an old recording stays true when the file that it was made from changes.
+//!
+//! Invariant: the same answers give the same bytes. What belongs to one boot is left out of them by rule: bytes of results that
+//! are not the same in a second asking ([`settle`]), and the registers and call traces of warnings ([`headlines`]).
+
+use super::{Answer, Image};
+use crate::kernel::KernelVersion;
+use crate::program::{InputError, Program, json};
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// Programs and a kernel's answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recording {
+    /// Which kernel.
+    pub kernel: Recorder,
+    /// The programs, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// The kernel that answered: the first line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorder {
+    /// The modelled version of its series, where there is one.
+    pub kernel: String,
+    /// The point release.
+    pub point: String,
+    /// What `uname -r` says.
+    pub release: String,
+}
+
+/// A program and its answer: another line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The file that it came from, below the folder that was recorded.
+    pub path: String,
+    /// The program.
+    pub program: Program,
+    /// What the kernel answered; helper calls of the dump have the helpers' numbers.
+    pub answer: Answer,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    path: String,
+    program: Value,
+    answer: Answer,
+}
+
+/// No recording unpacks to more.
+const BYTES_MAX: u64 = 1 << 30;
+
+impl Recorder {
+    /// A kernel that answers.
+    pub fn of(image: &Image) -> Recorder {
+        Recorder { kernel: image.label().to_owned(), point: image.point.clone(), release: image.release.clone() }
+    }
+
+    /// The modelled version.
+    pub fn version(&self) -> Option<KernelVersion> {
+        self.kernel.parse().ok()
+    }
+}
+
+impl Recording {
+    /// Reads a file's content.
+    ///
+    /// # Errors
+    ///
+    /// The first line that is not of a recording.
+    pub fn read(bytes: &[u8]) -> Result<Recording, InputError> {
+        let mut text = Vec::new();
+        let unpacked = GzDecoder::new(bytes).take(BYTES_MAX).read_to_end(&mut text);
+        unpacked.map_err(|e| InputError::new(format!("no gzip: {e}")))?;
+        let mut lines = text.split(|b| *b == b'\n').zip(1..).filter(|(line, _)| !line.is_empty());
+        let head = lines.next().ok_or_else(|| InputError::new("an empty recording"))?;
+        let kernel = serde_json::from_slice(head.0).map_err(|e| InputError::new(e.to_string()).at_line(1))?;
+        let entries: Result<Vec<Entry>, InputError> =
+            lines.map(|(line, number)| entry(line).map_err(|e| e.at_line(number))).collect();
+        Ok(Recording { kernel, entries: entries? })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::read`], and when there is no such file.
+    pub fn open(path: &Path) -> Result<Recording, InputError> {
+        let bytes = std::fs::read(path).map_err(|e| InputError::new(e.to_string()).in_file(path))?;
+        Recording::read(&bytes).map_err(|e| e.in_file(path))
+    }
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    ///
+    /// None that a program or answer can cause.
+    pub fn write(&self) -> std::io::Result<Vec<u8>> {
+        // Without a time stamp.
+        let mut zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+        serde_json::to_writer(&mut zip, &self.kernel)?;
+        zip.write_all(b"\n")?;
+        for entry in &self.entries {
+            let program = serde_json::from_str(&json::write(std::slice::from_ref(&entry.program), json::Form::Lines))?;
+            let line = Line { path: entry.path.clone(), program, answer: entry.answer.clone() };
+            serde_json::to_writer(&mut zip, &line)?;
+            zip.write_all(b"\n")?;
+        }
+        zip.finish()
+    }
+}
+
+fn entry(line: &[u8]) -> Result<Entry, InputError> {
+    let Line { path, program, answer } =
+        serde_json::from_slice(line).map_err(|e| InputError::new(format!("no line of a recording: {e}")))?;
+    let program = json::read(program.to_string().as_bytes(), json::Form::Document)?.pop();
+    let program = program.ok_or_else(|| InputError::new("no program"))?;
+    Ok(Entry { path, program, answer })
+}
+
+/// An answer without what belongs to one boot: bytes of results that another answer to the same program has otherwise are zero.
+pub fn settle(answer: &Answer, again: &Answer) -> Answer {
+    let mut settled = answer.clone();
+    for (run, other) in settled.runs.iter_mut().zip(&again.runs) {
+        run.retval = u32::from_le_bytes(std::array::from_fn(|n| {
+            let (one, two) = (run.retval.to_le_bytes(), other.retval.to_le_bytes());
+            if one[n] == two[n] { one[n] } else { 0 }
+        }));
+        let parts = [(&mut run.ctx, &other.ctx), (&mut run.data, &other.data), (&mut run.maps, &other.maps)];
+        for (bytes, others) in parts {
+            let pairs = bytes.0.iter_mut().zip(&others.0);
+            pairs.filter(|(byte, other)| byte != other).for_each(|(byte, _)| *byte = 0);
+        }
+    }
+    settled.kmsg = headlines(&answer.kmsg);
+    settled
+}
+
+/// What a kernel's messages say, without the state of the machine that follows a warning or a fault; of that, where it was.
+pub fn headlines(kmsg: &str) -> String {
+    let begins = |line: &str, marks: &[&str]| marks.iter().any(|mark| line.starts_with(mark));
+    let (mut is_state, mut has_place) = (false, false);
+    let mut kept = String::new();
+    for line in kmsg.lines() {
+        if begins(line, &["---", "WARNING: ", "BUG: ", "UBSAN: ", "Kernel panic"]) {
+            (is_state, has_place) = (false, false);
+        }
+        is_state |= begins(line, &["Modules linked in:", "CPU: ", "RIP: ", "PGD ", "Kernel Offset", "Rebooting"]);
+        let is_place = line.starts_with("RIP: 0010:") && !has_place;
+        has_place |= is_place;
+        if (!is_state || is_place) && !line.starts_with("---[ end trace") {
+            kept += line;
+            kept.push('\n');
+        }
+        is_state |= line.starts_with("---[ end trace");
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::{HexBytes, RunAnswer, Verdict};
+    use crate::isa::Insn;
+
+    fn answer() -> Answer {
+        let run = RunAnswer { retval: 0x0102_0304, maps: HexBytes(vec![1, 2, 3]), ..RunAnswer::default() };
+        let mut answer = Answer::without_load(&Program::default(), Verdict::Accept);
+        answer.runs = vec![run];
+        answer
+    }
+
+    #[test]
+    fn recordings_read_back_and_are_the_same_bytes_each_time() {
+        let program = Program { name: "a".to_owned(), insns: vec![Insn::default()], ..Program::default() };
+        let entry = Entry { path: "a.bpf".to_owned(), program, answer: answer() };
+        let kernel = Recorder { kernel: "6.1".into(), point: "6.1.9".into(), release: "6.1.0-x".into() };
+        let recording = Recording { kernel, entries: vec![entry.clone(), entry] };
+        let bytes = recording.write().expect("bytes");
+        assert_eq!(bytes, recording.write().expect("bytes"));
+        assert_eq!(Recording::read(&bytes).expect("a recording"), recording);
+        assert_eq!(recording.kernel.version(), Some(KernelVersion::V6_1));
+    }
+
+    #[test]
+    fn broken_recordings_name_the_line() {
+        let pack = |text: &str| {
+            let mut zip = GzBuilder::new().write(Vec::new(), Compression::fast());
+            zip.write_all(text.as_bytes()).and_then(|()| zip.finish()).expect("bytes")
+        };
+        let head = r#"{"kernel":"6.1","point":"6.1.9","release":"6.1.0-x"}"#;
+        assert!(Recording::read(&pack(head)).is_ok());
+        let line_of = |text: &str| Recording::read(&pack(text)).expect_err("an error").line;
+        assert_eq!(line_of("{}"), Some(1));
+        assert_eq!(line_of(&format!("{head}\n{{}}")), Some(2));
+        assert!(Recording::read(b"plain text").is_err() && Recording::read(&pack("")).is_err());
+    }
+
+    #[test]
+    fn what_varies_is_left_out() {
+        let (one, mut two) = (answer(), answer());
+        two.runs[0].retval = 0x0102_ff04;
+        two.runs[0].maps.0[1] = 9;
+        let settled = settle(&one, &two);
+        assert_eq!((settled.runs[0].retval, settled.runs[0].maps.0.as_slice()), (0x0102_0004, &[1, 0, 3][..]));
+        assert_eq!(settle(&one, &one), one);
+        let kmsg =
+            "---[ cut here ]---\nWARNING: at f+0x1/0x2\nModules linked in:\nRAX: 1\n---[ end trace 0 ]---\nlater\n";
+        assert_eq!(headlines(kmsg), "---[ cut here ]---\nWARNING: at f+0x1/0x2\nlater\n");
+    }
+}
