@@ -52,6 +52,7 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
         ProgType::SkReuseport if !matches!(attach, 0 | 39 | 40) => invalid(format!("(attach type {attach})")),
         ProgType::SkLookup if attach != SK_LOOKUP => invalid(format!("(attach type {attach})")),
         ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
+        ProgType::Tracing => Ok(()),
         _ if rules.tracing_attach_types.list().contains(&attach) => invalid(format!("(attach type {attach})")),
         t if !is_modelled(t) => Err(Refusal::unsupported(None, format!("program type {t}"))),
         _ => Ok(()),
@@ -93,6 +94,7 @@ fn is_modelled(prog_type: ProgType) -> bool {
             | CgroupSysctl
             | CgroupDevice
             | Netfilter
+            | Lsm
             | RawTracepoint
             | RawTracepointWritable
             | Syscall
@@ -101,11 +103,18 @@ fn is_modelled(prog_type: ProgType) -> bool {
 
 /// Checks that a program that asks for sleep may have it.
 ///
-/// Kernel: `check_attach_btf_id`, `can_be_sleepable` (6.1 … 7.3), for types that attach to no BTF id.
+/// Programs of tracing and of security hooks come without what they attach to, which the container does not hold.
+///
+/// Kernel: `check_attach_btf_id`, `bpf_check_attach_target`, `can_be_sleepable` (6.1 … 7.3).
+#[doc(alias = "bpf_check_attach_target")]
 #[doc(alias = "check_attach_btf_id")]
 pub(super) fn check_sleepable(program: &Program, rules: &StructureRules) -> Result<(), Refusal> {
     match (program.prog_type, is_sleepable(program)) {
         (ProgType::Syscall, false) => invalid("Syscall programs can only be sleepable".to_owned()),
+        (ProgType::Tracing | ProgType::Lsm, true) => {
+            Err(Refusal::unsupported(None, "a program of a target that may sleep"))
+        }
+        (ProgType::Tracing | ProgType::Lsm, false) => invalid("Tracing programs must provide btf_id".to_owned()),
         (t, true) if !rules.sleepable_types.list().contains(&t) => {
             invalid(rules.sleepable_types_text.text().to_owned())
         }

@@ -95,6 +95,7 @@ fn check_one(map: &MapDef, rules: &StructureRules) -> Result<(), Fault> {
             ensure(matches!(map.value_size, 4 | 8), "values are sockets of 4 or 8 bytes")?;
             array(map)?;
         }
+        ArrayOfMaps | HashOfMaps => ensure(false, "no map to take the values after")?,
         SkStorage | InodeStorage | TaskStorage | CgrpStorage => ensure(false, "no types of keys and values")?,
         CgroupStorage | PercpuCgroupStorage => cgroup_storage(map)?,
         StackTrace => stack_traces(map)?,

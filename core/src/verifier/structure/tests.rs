@@ -317,7 +317,7 @@ fn load_attributes() {
         Each(["22 (unknown program flags 0x10000)", token, token, token]),
     );
     expect("type", &with(ProgType::Unspec, 0, 0), All("22 (no program type)"));
-    expect("type", &with(ProgType::Tracing, 0, 0), All("unsupported program type tracing"));
+    expect("type", &with(ProgType::Tracing, 0, 0), All("22 Tracing programs must provide btf_id"));
 }
 
 #[test]
@@ -366,7 +366,8 @@ fn map_attributes() {
         (create(CgroupStorage, 8, 8, 1, 0), "22 (map 0, cgroup_storage: entries of a storage)"),
         (create(StackTrace, 4, 1016, 1, 0), "ok"),
         (create(StackTrace, 4, 1024, 1, 0), "22 (map 0, stack_trace: values deeper than stacks)"),
-        (create(ArrayOfMaps, 4, 4, 1, 0), "unsupported map type array_of_maps"),
+        (create(ArrayOfMaps, 4, 4, 1, 0), "22 (map 0, array_of_maps: no map to take the values after)"),
+        (create(Arena, 0, 0, 1, 0), "unsupported map type arena"),
     ];
     for (program, expected) in table {
         expect(expected, &program, All(expected));
