@@ -11,6 +11,7 @@ use loopdiff::exec::{
     AddressMask, Detail, End, Event, ExecRules, Form, Image, LAYOUT_SEEDS, Limits, Machine, Outcome, UninitStackRead,
 };
 use loopdiff::isa::Insn;
+use loopdiff::kernel::{KernelVersion, Rules, ctx};
 use loopdiff::program::{Input, Layout, MapDef, Program};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,11 +30,9 @@ fn agrees_with_recorded_kernels() {
     };
     let dir = Path::new(&dir);
     let programs: Vec<Program> = lines(&dir.join("programs.jsonl.gz")).iter().map(program).collect();
-    // All of these let privileged programs read stack bytes that nobody wrote, 6.1.192 by a backport.
-    let uninit_stack_read = UninitStackRead::Masked;
-    for (version, frames_max) in [("6.1", 8), ("6.12", 8), ("6.18", 8), ("7.3", 16)] {
-        let rules = ExecRules { uninit_stack_read, frames_max };
-        let tally = compare_all(&programs, &lines(&dir.join(format!("kernel-{version}.jsonl.gz"))), &rules);
+    for version in KernelVersion::ALL {
+        let answers = lines(&dir.join(format!("kernel-{version}.jsonl.gz")));
+        let tally = compare_all(&programs, &answers, &Rules::of(version));
         eprintln!("{version}: {tally:?}");
         let uncompared = ["addresses decide the way", "a failed loop"].iter().filter_map(|c| tally.get(c));
         let (same, total) = (tally["same"], tally.values().sum::<usize>() - uncompared.sum::<usize>());
@@ -41,7 +40,16 @@ fn agrees_with_recorded_kernels() {
     }
 }
 
-fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BTreeMap<&'static str, usize> {
+fn exec_rules(program: &Program, rules: &Rules) -> ExecRules {
+    ExecRules {
+        // All of these let privileged programs read stack bytes that nobody wrote, 6.1.192 by a backport.
+        uninit_stack_read: UninitStackRead::Masked,
+        frames_max: rules.walk.frames_max as u8,
+        packet_end: ctx::packet_end(program.prog_type, rules),
+    }
+}
+
+fn compare_all(programs: &[Program], answers: &[Value], rules: &Rules) -> BTreeMap<&'static str, usize> {
     let mut machine = Machine::new();
     let mut tally = BTreeMap::from([("same", 0)]);
     assert_eq!(programs.len(), answers.len());
@@ -60,7 +68,7 @@ fn compare_all(programs: &[Program], answers: &[Value], rules: &ExecRules) -> BT
             references: &[],
             sites: &[],
         };
-        let image = Image::new(&form, rules).expect("an accepted program");
+        let image = Image::new(&form, &exec_rules(program, rules)).expect("an accepted program");
         for (input, run) in program.inputs.iter().zip(answer["runs"].as_array().expect("runs")) {
             let runs = LAYOUT_SEEDS.map(|layout_seed| {
                 machine.run(&image, input, &Limits { fuel: 200_000_000, layout_seed, detail: Detail::Full })

@@ -1,12 +1,13 @@
 //! A stored program against what is expected of it.
 //!
 //! What is expected follows from where it lies: below a folder `known/NAME` of the list it shows that entry's signature under
-//! each of its kernels; a `.bpf` file says it on its lines; any other program has no finding that is not known, under any
-//! kernel.
+//! each of its kernels; a `.bpf` file says it on its lines; the targets of the folder take a file below `seeds/FOLDER`; any
+//! other program has no finding that is not known, under any kernel.
 
 use super::cases::{self, Case};
 use super::known::{Known, KnownDivergence};
-use super::work::examine_caught;
+use super::targets;
+use super::work::{caught, examine_caught};
 use crate::exec::Limits;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Examiner, Options};
@@ -20,6 +21,8 @@ pub enum Stored {
     Case(Box<Case>),
     /// A program of another file.
     Program(Box<Program>),
+    /// An input of the fuzz targets.
+    Seed(Vec<u8>),
 }
 
 /// What a replay of one item came to.
@@ -47,6 +50,7 @@ pub fn replay_item(path: &Path, stored: &Stored, known: &Known) -> Replay {
         (Stored::Program(program), Some(entry)) => replay_known(path, program, entry),
         (Stored::Case(case), None) => replay_case(case),
         (Stored::Program(program), None) => replay_program(path, program, known),
+        (Stored::Seed(bytes), _) => replay_seed(path, bytes),
     }
 }
 
@@ -60,6 +64,23 @@ fn replay_case(case: &Case) -> Replay {
                 let name = check.name();
                 replay.wrong.push(format!("{}:{mismatch} (rules {version}, {name})", case.path.display()));
             }
+        }
+    }
+    replay
+}
+
+/// The folder's targets on a seed.
+fn replay_seed(path: &Path, bytes: &[u8]) -> Replay {
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let mut replay = Replay::default();
+    let targets = targets::of_seeds(folder);
+    if targets.is_empty() {
+        replay.wrong.push(format!("{}: no fuzz target takes the seeds of a folder \"{folder}\"", path.display()));
+    }
+    for (name, target) in targets {
+        replay.trials += 1;
+        if let Err(panic) = caught(|| target(bytes)) {
+            replay.wrong.push(format!("{}: target {name}, {}: {}", path.display(), panic.place, panic.message));
         }
     }
     replay

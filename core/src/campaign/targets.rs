@@ -47,6 +47,23 @@ impl fmt::Debug for Input {
     }
 }
 
+/// A target by name, over the bytes of an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The targets that the seeds of a folder below `corpus/seeds` are for, by name; none for a folder that is not known.
+pub fn of_seeds(folder: &str) -> &'static [Target] {
+    match folder {
+        "case" => &[
+            ("verify", |bytes| verify(&Input::from_bytes(bytes))),
+            ("equivalence", |bytes| equivalence(&Input::from_bytes(bytes))),
+            ("stack", |bytes| stack(&Input::from_bytes(bytes))),
+        ],
+        "roundtrip" => &[("roundtrip", roundtrip)],
+        "domain" => &[("domain", domain)],
+        _ => &[],
+    }
+}
+
 /// Decoding is total, and what decodes is written and read back unchanged: as bytes, as assembly, as JSON. Readers of files
 /// take any bytes.
 pub fn roundtrip(bytes: &[u8]) {

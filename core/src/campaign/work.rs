@@ -100,25 +100,34 @@ impl Worker<'_> {
 
 /// Examines a program; a panic of ours is a finding of class `internal`.
 pub fn examine_caught(examiner: &mut Examiner, program: &Program, rules: &Rules) -> Result<Report, Finding> {
-    quiet_panics();
-    match catch_unwind(AssertUnwindSafe(|| examiner.examine(program, rules))) {
-        Ok(report) => Ok(report),
-        Err(_) => {
-            *examiner = Examiner::new(examiner.options());
-            let place = PANIC.with_borrow_mut(|place| place.take()).unwrap_or_default();
-            Err(Finding {
-                class: Class::Internal,
-                signature: format!("internal:panic:{}", place.0),
-                evidence: format!("panicked at {}: {}", place.0, place.1),
-                input: None,
-            })
+    caught(|| examiner.examine(program, rules)).map_err(|panic| {
+        *examiner = Examiner::new(examiner.options());
+        Finding {
+            class: Class::Internal,
+            signature: format!("internal:panic:{}", panic.place),
+            evidence: format!("panicked at {}: {}", panic.place, panic.message),
+            input: None,
         }
-    }
+    })
+}
+
+/// A panic of ours.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Panic {
+    /// File and line.
+    pub place: String,
+    pub message: String,
+}
+
+/// What a function gives, or that it panicked; nothing is printed.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
+    quiet_panics();
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| PANIC.with_borrow_mut(|panic| panic.take()).unwrap_or_default())
 }
 
 thread_local! {
-    /// Place and message of the thread's last panic.
-    static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    /// The thread's last panic.
+    static PANIC: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
 /// Has panics noted instead of printed, on threads that examine.
@@ -126,9 +135,9 @@ fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
-            let file = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+            let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
             let message = info.payload_as_str().unwrap_or_default().to_owned();
-            PANIC.with_borrow_mut(|place| *place = Some((file, message)));
+            PANIC.with_borrow_mut(|panic| *panic = Some(Panic { place, message }));
         }));
     });
 }

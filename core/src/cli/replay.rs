@@ -32,11 +32,12 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut items: Vec<(PathBuf, Stored)> = Vec::new();
     for path in &args.paths {
         let is_recording = |file: &PathBuf| file.to_string_lossy().ends_with(".jsonl.gz");
-        for file in files(path)?.into_iter().filter(|file| !is_recording(file)) {
+        for file in files(path)?.into_iter().filter(|file| !is_recording(file) && !is_seed(file)) {
             for stored in read(&file)? {
                 items.push((file.clone(), stored));
             }
         }
+        items.extend(seeds(path)?);
     }
     let work = |(path, stored): &(PathBuf, Stored)| replay_item(path, stored, &known);
     let (mut trials, mut wrong) = (0, 0);
@@ -107,6 +108,28 @@ fn recordings(path: &Path, jobs: Jobs, known: &Known) -> Result<(Compared, Vec<S
         all.merge(compared);
     }
     Ok((all, wrong))
+}
+
+fn is_seed(file: &Path) -> bool {
+    file.parent().and_then(Path::parent).is_some_and(|folder| folder.ends_with("seeds"))
+}
+
+/// The files below a path that lie in `seeds/FOLDER`.
+fn seeds(path: &Path) -> Result<Vec<(PathBuf, Stored)>, Failure> {
+    let mut found = Vec::new();
+    let mut open = vec![path.to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(&path).map_err(|e| Failure::file(&path, e))? {
+                open.push(entry.map_err(|e| Failure::file(&path, e))?.path());
+            }
+        } else if is_seed(&path) {
+            let bytes = std::fs::read(&path).map_err(|e| Failure::file(&path, e))?;
+            found.push((path, Stored::Seed(bytes)));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
 }
 
 /// The recordings below a path, `VERSION/*.jsonl.gz`, by the folder that the versions lie in; or the one that it is.

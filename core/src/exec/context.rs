@@ -10,6 +10,7 @@
 
 use super::memory::{Kind, Memory};
 use crate::kernel::ProgType;
+use crate::kernel::ctx::PacketEnd;
 use crate::program::Input;
 
 const ETH_HEADER: usize = 14;
@@ -29,6 +30,8 @@ pub(super) enum CtxField {
     Data { off: u32 },
     /// Loads the address after the packet.
     DataEnd { off: u32 },
+    /// Loads 0: the end of the packet that nothing set.
+    NoDataEnd { off: u32 },
     /// Loads the address of the metadata, of which there is none.
     DataMeta { off: u32 },
     /// Not modelled.
@@ -39,7 +42,8 @@ impl CtxField {
     /// Where the field starts.
     pub(super) fn off(&self) -> u32 {
         match *self {
-            CtxField::Data { off } | CtxField::DataEnd { off } | CtxField::DataMeta { off } => off,
+            CtxField::Data { off } | CtxField::DataEnd { off } => off,
+            CtxField::NoDataEnd { off } | CtxField::DataMeta { off } => off,
             CtxField::Unsupported { off, .. } => off,
         }
     }
@@ -102,6 +106,14 @@ const SKB_FIELDS: &[CtxField] = &[
     FLOW_KEYS,
     SK,
 ];
+const SKB_FIELDS_WITHOUT_END: &[CtxField] = &[
+    CtxField::Data { off: 76 },
+    CtxField::NoDataEnd { off: 80 },
+    SOCKET_FIELDS,
+    CtxField::DataMeta { off: 140 },
+    FLOW_KEYS,
+    SK,
+];
 const XDP_FIELDS: &[CtxField] =
     &[CtxField::Data { off: 0 }, CtxField::DataEnd { off: 4 }, CtxField::DataMeta { off: 8 }];
 
@@ -131,13 +143,14 @@ static SYSCALL: CtxModel =
     CtxModel { source: Source::Exact, fields: &[], writable: &[(0, u32::MAX)], packet: Packet::Indirect };
 static SOCKET_FILTER: CtxModel = skb(Layer::Network, Packet::Indirect, &[CB]);
 static SCHED: CtxModel = skb(Layer::Link, Packet::Writable, CLS_WRITABLE);
-static CGROUP_SKB: CtxModel = skb(Layer::Network, Packet::ReadOnly, &[MARK, PRIORITY, CB, TSTAMP]);
+const CGROUP_SKB: CtxModel = skb(Layer::Network, Packet::ReadOnly, &[MARK, PRIORITY, CB, TSTAMP]);
+static CGROUP_SKB_WITHOUT_END: CtxModel = CtxModel { fields: SKB_FIELDS_WITHOUT_END, ..CGROUP_SKB };
 static LWT: CtxModel = skb(Layer::Network, Packet::ReadOnly, &[MARK, PRIORITY, CB]);
 static LWT_XMIT: CtxModel = skb(Layer::Network, Packet::Writable, &[MARK, PRIORITY, CB]);
 static XDP: CtxModel = CtxModel { source: Source::Xdp, fields: XDP_FIELDS, writable: &[], packet: Packet::Writable };
 
 /// The model of a program type; `None` when there is none.
-pub(super) fn model_of(prog_type: ProgType) -> Option<&'static CtxModel> {
+pub(super) fn model_of(prog_type: ProgType, end: PacketEnd) -> Option<&'static CtxModel> {
     Some(match prog_type {
         ProgType::RawTracepoint => &RAW_TRACEPOINT,
         ProgType::Kprobe => &KPROBE,
@@ -146,6 +159,7 @@ pub(super) fn model_of(prog_type: ProgType) -> Option<&'static CtxModel> {
         ProgType::Syscall => &SYSCALL,
         ProgType::SocketFilter => &SOCKET_FILTER,
         ProgType::SchedCls | ProgType::SchedAct => &SCHED,
+        ProgType::CgroupSkb if end == PacketEnd::Unset => &CGROUP_SKB_WITHOUT_END,
         ProgType::CgroupSkb => &CGROUP_SKB,
         ProgType::LwtIn | ProgType::LwtOut => &LWT,
         ProgType::LwtXmit => &LWT_XMIT,

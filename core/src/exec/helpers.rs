@@ -20,6 +20,11 @@ const EFAULT: i64 = -14;
 const EINVAL: i64 = -22;
 /// Nanoseconds of a tick.
 const TICK_NS: u64 = 4_000_000;
+/// The tick counter starts five minutes before its lower half overflows.
+#[doc(alias = "INITIAL_JIFFIES")]
+const JIFFIES_AT_BOOT: u64 = (1 << 32) - 300 * 250;
+/// Numbers of processes.
+const PID_MAX: u64 = 1 << 15;
 const COMM: &[u8] = b"loopdiff";
 /// Bytes that a helper may be asked to move.
 const MOVE_BYTES_MAX: u32 = 1 << 20;
@@ -60,6 +65,11 @@ mod id {
 /// Helper `bpf_for_each_map_elem`.
 pub(super) const FOR_EACH: i32 = id::FOR_EACH;
 
+/// Whether what a helper answers depends on the moment or on who asks, and so on the seed of the input.
+pub(crate) fn answers_from_seed(helper: i32) -> bool {
+    matches!(helper, id::KTIME | id::KTIME_BOOT | id::KTIME_COARSE | id::JIFFIES | id::RANDOM | id::PID_TGID)
+}
+
 /// How many arguments a helper takes; `None` when it is not modelled.
 pub(super) fn arity(helper: i32) -> Option<u8> {
     Some(match helper {
@@ -83,10 +93,13 @@ pub(super) struct World {
     pub trace: Trace,
     pub around: Surroundings,
     pub model: &'static CtxModel,
+    /// A loop of the helper took half of an address for its count.
+    pub counted_by_address: bool,
     /// Where the key of an iteration over a map is put.
     pub key: u32,
     clock: u64,
     random: u64,
+    pid: u64,
 }
 
 impl World {
@@ -97,17 +110,21 @@ impl World {
             trace: Trace::default(),
             around: Surroundings::default(),
             model: &CtxModel::BYTES,
+            counted_by_address: false,
             key: 0,
             clock: 0,
             random: 0,
+            pid: 1,
         }
     }
 
     /// Sets what helpers answer from.
     pub(super) fn seed(&mut self, seed: u64) {
         self.random = scramble(seed);
-        // Anything but the sign: no byte of a time may look the same in all runs that are compared.
-        self.clock = 1_000_000_000_000 + (scramble(seed ^ 1) >> 2);
+        // Of every order of magnitude up to three days: all bits of a time differ in some pair of runs.
+        let magnitude = scramble(seed ^ 2) % 16;
+        self.clock = 1_000_000 + (scramble(seed ^ 1) >> (16 + magnitude));
+        self.pid = 1 + scramble(seed ^ 3) % PID_MAX;
     }
 
     /// Calls a helper. `defined` says which registers have a value: some helpers take a variable number.
@@ -117,14 +134,14 @@ impl World {
             id::MAP_LOOKUP | id::MAP_UPDATE | id::MAP_DELETE => self.map_operation(helper, args),
             id::PROBE_READ | id::PROBE_READ_KERNEL => self.probe_read(a, b as u32, c),
             id::KTIME | id::KTIME_BOOT | id::KTIME_COARSE => Ok(self.time()),
-            id::JIFFIES => Ok((1 << 32) + self.time() / TICK_NS),
+            id::JIFFIES => Ok(JIFFIES_AT_BOOT + self.time() / TICK_NS),
             id::TRACE_PRINTK => self.trace_printk(a, b as u32, [c, d, e], defined),
             id::RANDOM => {
                 self.random = scramble(self.random);
                 Ok(self.random >> 32)
             }
             id::PROCESSOR | id::NUMA_NODE | id::UID_GID => Ok(0),
-            id::PID_TGID => Ok(1001 << 32 | 1001),
+            id::PID_TGID => Ok(self.pid << 32 | self.pid),
             id::COMM => self.current_comm(a, b as u32),
             id::PERF_OUTPUT => {
                 self.expect_ctx(helper, a)?;

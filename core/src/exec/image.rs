@@ -100,7 +100,7 @@ impl Image {
     pub fn new(form: &Form<'_>, rules: &ExecRules) -> Result<Image, Unsupported> {
         let refuse = |at, what: String| Err(Unsupported { at, what });
         let program = form.program;
-        let Some(model) = context::model_of(program.prog_type) else {
+        let Some(model) = context::model_of(program.prog_type, rules.packet_end) else {
             return refuse(None, format!("program type {}", program.prog_type));
         };
         check_maps(&program.maps)?;

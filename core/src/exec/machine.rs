@@ -118,7 +118,7 @@ impl Machine {
             Ok(control) => self.execute(image, control, &mut regs),
             Err(what) => (End::Unsupported(what.into()), limits.fuel),
         };
-        let World { memory, maps, around, trace, .. } = &mut self.world;
+        let World { memory, maps, around, trace, counted_by_address, .. } = &mut self.world;
         Outcome {
             end,
             insns: limits.fuel - fuel,
@@ -126,6 +126,7 @@ impl Machine {
             packet: memory.bytes(around.packet_bytes.0, around.packet_bytes.1 as usize).to_vec(),
             maps: maps.iter().map(|m| m.dump(memory)).collect(),
             trace: std::mem::take(trace),
+            counted_by_address: *counted_by_address,
         }
     }
 
@@ -140,6 +141,7 @@ impl Machine {
         world.trace = Trace::new(limits.detail);
         world.model = image.model;
         world.seed(input.seed);
+        world.counted_by_address = false;
         world.memory.reset(limits.layout_seed, image.rules.uninit_stack_read, image.model);
         if world.maps.len() != image.maps.len() || world.maps.iter().zip(&image.maps).any(|(m, def)| !m.is(def)) {
             world.maps = (0..).zip(&image.maps).map(|(n, def)| Map::new(n, def)).collect();
@@ -552,6 +554,7 @@ impl Machine {
     fn start_loop(&mut self, image: &Image, c: Control, r: &mut Regs, site: u32) -> Result<Control, Stop> {
         // The helper's parameter has 32 bits.
         let (count, ctx, flags) = (r[1] as u32, r[3], r[4]);
+        self.world.counted_by_address |= self.world.memory.is_address(r[1]);
         let callee = self.callback(image, HELPER_LOOP, r[2])?;
         let answer = match () {
             () if flags != 0 => EINVAL,

@@ -169,6 +169,11 @@ impl Memory {
         u64::from(self.tag ^ slot) << 32 | u64::from(lo)
     }
 
+    /// Whether a number is an address of this memory.
+    pub(super) fn is_address(&self, addr: u64) -> bool {
+        self.slot(addr) < SLOTS as usize
+    }
+
     #[inline(always)]
     fn slot(&self, addr: u64) -> usize {
         ((addr >> 32) as u32 ^ self.tag) as usize
@@ -538,6 +543,7 @@ impl Memory {
         let pointer = match field {
             CtxField::Data { .. } | CtxField::DataMeta { .. } => start,
             CtxField::DataEnd { .. } => start + u64::from(packet.len),
+            CtxField::NoDataEnd { .. } => 0,
             CtxField::Unsupported { name, .. } => {
                 return Err(Stop::Unsupported(format!("context field {name}").into()));
             }

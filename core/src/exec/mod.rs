@@ -14,6 +14,8 @@
 //!   same trace as long as they do the same. R1 to R5 have no value after a loop, in both.
 //! - The verifier's code about the meaning of instructions is not used here.
 
+use crate::kernel::ctx::PacketEnd;
+
 pub mod alu;
 mod context;
 mod helpers;
@@ -28,6 +30,7 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use helpers::answers_from_seed;
 pub use image::{Form, Image, Site, SiteKind, Unsupported};
 pub use machine::Machine;
 pub use outcome::{
@@ -52,6 +55,8 @@ pub struct ExecRules {
     pub uninit_stack_read: UninitStackRead,
     /// Frames that there may be at once, at most 16: 8 up to 6.18, 16 in 7.3.
     pub frames_max: u8,
+    /// Whether the context says where the packet ends.
+    pub packet_end: PacketEnd,
 }
 
 /// What bounds and parametrizes a run.

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub maps: Vec<Vec<u8>>,
     /// What happened on the way.
     pub trace: Trace,
+    /// The helper `bpf_loop` got an address for its count, of which it takes the lower half.
+    pub counted_by_address: bool,
 }
 
 /// How a run ended.
@@ -243,7 +245,7 @@ impl Outcome {
 /// The bytes of an outcome that come from addresses.
 ///
 /// Made from runs of one form and input under several layout seeds, as [`LAYOUT_SEEDS`]: a byte that is not the same in
-/// all of them comes from an address, or from stack bytes that nobody wrote.
+/// all of them comes from an address, or from stack bytes that nobody wrote, and with it its aligned word of eight bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AddressMask {
     /// True when the way through the program depends on addresses: nothing can be compared then.
@@ -268,13 +270,14 @@ impl AddressMask {
             return AddressMask::default();
         };
         let mut mask = AddressMask {
-            flow: false,
+            flow: first.counted_by_address,
             r0: [false; 8],
             ctx: vec![false; first.ctx.len()],
             packet: vec![false; first.packet.len()],
             maps: first.maps.iter().map(|m| vec![false; m.len()]).collect(),
         };
         for other in others {
+            mask.flow |= other.counted_by_address;
             mask.flow |= first.trace.count != other.trace.count || first.insns != other.insns;
             match (&first.end, &other.end) {
                 (End::Returned(x), End::Returned(y)) => mark(&mut mask.r0, &x.to_le_bytes(), &y.to_le_bytes()),
@@ -286,7 +289,18 @@ impl AddressMask {
                 mark(mask, x, y);
             }
         }
+        whole_words(&mut mask.r0);
+        whole_words(&mut mask.ctx);
+        whole_words(&mut mask.packet);
+        mask.maps.iter_mut().for_each(|m| whole_words(m));
         mask
+    }
+}
+
+/// Where a byte of a word comes from an address, the rest of the word does: a carry reaches it in some other run.
+fn whole_words(mask: &mut [bool]) {
+    for word in mask.chunks_mut(8).filter(|word| word.contains(&true)) {
+        word.fill(true);
     }
 }
 

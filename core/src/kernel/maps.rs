@@ -187,6 +187,27 @@ pub const fn found(map: MapType) -> Found {
     }
 }
 
+/// The kernel's structure of a map, in whose fields a program may read, where it is known.
+///
+/// Kernel: `map_btf_id` of the `bpf_map_ops` (6.1 … 7.3).
+#[doc(alias = "map_btf_id")]
+pub const fn kernel_struct(map: MapType) -> Option<&'static str> {
+    use MapType::*;
+    Some(match map {
+        Array | PercpuArray | ProgArray | PerfEventArray | CgroupArray | ArrayOfMaps => "bpf_array",
+        Hash | PercpuHash | LruHash | LruPercpuHash | HashOfMaps => "bpf_htab",
+        Ringbuf | UserRingbuf => "bpf_ringbuf_map",
+        Queue | Stack => "bpf_queue_stack",
+        LpmTrie => "lpm_trie",
+        StackTrace => "bpf_stack_map",
+        Sockmap => "bpf_stab",
+        Sockhash => "bpf_shtab",
+        ReuseportSockarray => "reuseport_array",
+        BloomFilter => "bpf_bloom_filter",
+        _ => return None,
+    })
+}
+
 /// Whether `map_lookup_elem` of a constant key below `max_entries` is known to find an element, so that the result is not null.
 ///
 /// Kernel: `can_elide_value_nullness` (6.18, 7.3).

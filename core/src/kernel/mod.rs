@@ -27,18 +27,21 @@ pub use rules_domain::{
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
 pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
-pub use rules_rewrite::{Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId};
+pub use rules_rewrite::{
+    Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
+};
 pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, DirectValueMaps, FieldCheck,
     FuncInfoCheck, HELPER_TAIL_CALL, InsnSet, KfuncLookup, MapUse, PACKET_CHANGING_HELPERS, SYNC_CALLBACK_HELPERS,
     SleepableMaps, SleepableMapsText, SleepableTypes, SleepableTypesText, StructureRules, TracingAttachTypes,
+    UnixAddresses,
 };
 pub use rules_walk::{
-    Backtracking, BugReport, CallbackExit, CallbackWalk, CheckedPointerId, ConstantKey, ForcedCheckpoints,
-    GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel, LoopCount, LoopPrecision, LoopSlots,
-    MainAsCallback, MovedRelease, NullArgument, NullCompare, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck,
-    ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding, StateCleaning,
-    StoreToCtx, TailCallPaths, WalkRules, Widening,
+    Backtracking, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey, FieldErrno,
+    ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel,
+    LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare, PointerOffset,
+    PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars,
+    StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

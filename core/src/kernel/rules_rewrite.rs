@@ -59,6 +59,18 @@ pub enum SmpProcessorId {
     PerCpuLoad64,
 }
 
+/// How it is found that the upper half of the result of a 32-bit `cmpxchg` is read. Where it is, kernels clear it by an
+/// instruction of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpperHalves {
+    /// By the walk, which follows a result to the caller and knows that a callback's goes nowhere (up to 6.18).
+    ByWalk,
+    /// By the analysis of live registers before it, in which every exit reads R0 and every packet load reads everything
+    /// (7.3).
+    ByAnalysis,
+}
+
 /// Helper calls in a kernel's dump: `imm` is the distance of the helper's code from a base address, which is fixed for
 /// a build of the kernel. Pairs of that `imm` and the helper's number; what is not listed stays as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +128,9 @@ pub struct RewriteRules {
     /// The register that only the kernel's own instructions use: 11, and 12 in 7.3, where 11 holds stack arguments.
     #[doc(alias = "BPF_REG_AX")]
     pub scratch_reg: u8,
+    /// How reads of upper halves are found.
+    #[doc(alias = "zext_dst")]
+    pub upper_halves: UpperHalves,
     /// Which measured build's dump is compared with.
     pub build: Build,
 }
@@ -137,6 +152,7 @@ impl RewriteRules {
                 V6_18 | V7_3 => SmpProcessorId::PerCpuLoad64,
             },
             scratch_reg: if version >= V7_3 { 12 } else { 11 },
+            upper_halves: if version >= V7_3 { UpperHalves::ByAnalysis } else { UpperHalves::ByWalk },
             build: Build(version),
         }
     }

@@ -92,6 +92,16 @@ pub enum ConstFold {
     On,
 }
 
+/// Whether programs of addresses attach to Unix sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnixAddresses {
+    /// They do not (up to 6.6).
+    Unknown,
+    /// They do (6.7).
+    Known,
+}
+
 /// The order of checks on a map that an instruction refers to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -273,6 +283,8 @@ pub struct StructureRules {
     pub direct_value_maps: DirectValueMaps,
     /// The order of checks on a map.
     pub map_use: MapUse,
+    /// Attach types of Unix sockets' addresses.
+    pub unix_addresses: UnixAddresses,
     /// Flags that a ring buffer knows besides that of a NUMA node. `BPF_F_RB_OVERWRITE` since 6.19.
     pub ringbuf_flags: u32,
     /// Which instructions there are.
@@ -356,6 +368,7 @@ impl StructureRules {
             sleepable_maps_text: SleepableMapsText::Basic,
             direct_value_maps: DirectValueMaps::Arrays,
             map_use: MapUse::LimitLast,
+            unix_addresses: UnixAddresses::Unknown,
             ringbuf_flags: 0,
             insn_set: InsnSet::V3,
             field_check: FieldCheck::AtVisit,
@@ -376,6 +389,7 @@ impl StructureRules {
             sleepable_maps: SleepableMaps::AndQueues,
             sleepable_maps_text: SleepableMapsText::AndLocalStorage,
             map_use: MapUse::LimitFirst,
+            unix_addresses: UnixAddresses::Known,
             insn_set: if version >= V6_18 { InsnSet::Ordered } else { InsnSet::V4 },
             func_info: FuncInfoCheck::EarlyAndLate,
             back_edges: BackEdges::Any,

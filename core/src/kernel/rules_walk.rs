@@ -255,6 +255,36 @@ pub enum MovedRelease {
     Release,
 }
 
+/// What is made of a socket that is the cast of one which has to be released.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CastOfReference {
+    /// It has an id of its own, by which it is compared with NULL, besides the reference (up to 6.18).
+    OwnId,
+    /// The reference is its id; NULL is walked as a path of its own (7.3).
+    SharesId,
+}
+
+/// When a look-up in a map of sockets gives a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundSocket {
+    /// Once it was compared with NULL; until then it is a map's value (up to 6.18).
+    AfterCheck,
+    /// From the call on (7.3).
+    AtOnce,
+}
+
+/// The error number where a lock or timer is not where a helper wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldErrno {
+    /// `EACCES` (6.1).
+    Access,
+    /// `EINVAL` (6.12).
+    Invalid,
+}
+
 /// How long a path may be before a checkpoint is forced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -401,6 +431,12 @@ pub struct WalkRules {
     pub stack_refusal: StackRefusal,
     /// Refused releases.
     pub moved_release: MovedRelease,
+    /// Locks and timers that are not there.
+    pub field_errno: FieldErrno,
+    /// Casts of sockets that have to be released.
+    pub cast_of_reference: CastOfReference,
+    /// Look-ups in maps of sockets.
+    pub found_socket: FoundSocket,
     /// Forced checkpoints.
     pub forced_checkpoints: ForcedCheckpoints,
     /// What is known of helpers' accesses.
@@ -460,6 +496,9 @@ impl WalkRules {
         constant_key: ConstantKey::MayMiss,
         stack_refusal: StackRefusal::Bare,
         moved_release: MovedRelease::Dereference,
+        field_errno: FieldErrno::Access,
+        cast_of_reference: CastOfReference::OwnId,
+        found_socket: FoundSocket::AfterCheck,
         forced_checkpoints: ForcedCheckpoints::No,
         helper_access: HelperAccess::Unknown,
         scalar_ids: ScalarIds::Compared,
@@ -477,6 +516,7 @@ impl WalkRules {
         legacy_load_paths: LegacyLoadPaths::Falls,
         stack_refusal: StackRefusal::WithOffset,
         moved_release: MovedRelease::Release,
+        field_errno: FieldErrno::Invalid,
         callback_walk: CallbackWalk::UnknownCount,
         backtracking: Backtracking::AllFrames,
         scalar_links: ScalarLinks::CopiesAndSums,
@@ -520,6 +560,8 @@ impl WalkRules {
         leaves_callback: LeavesCallback::Refused,
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
+        cast_of_reference: CastOfReference::SharesId,
+        found_socket: FoundSocket::AtOnce,
         scalar_ids: ScalarIds::ComparedIfOld,
         state_cleaning: StateCleaning::Current,
         singular_ids: SingularIds::Dropped,

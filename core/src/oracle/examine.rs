@@ -6,7 +6,7 @@ use crate::exec::{
     Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Site, SiteKind, UninitStackRead, first_difference,
 };
 use crate::isa::{InsnIdx, Op, decode};
-use crate::kernel::Rules;
+use crate::kernel::{ProgType, Rules, ctx};
 use crate::program::{Input, Program, SubprogIdx, subprog_target};
 use crate::rewrite::{self, Plan, Rewritten};
 use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
@@ -94,6 +94,12 @@ impl Examiner {
             compared: 0,
             vacuous: Vec::new(),
         };
+        self.run(program, rules, &mut report);
+        report
+    }
+
+    /// Runs both forms of an accepted program.
+    fn run(&mut self, program: &Program, rules: &Rules, report: &mut Report) {
         match &report.status {
             Status::Rejected(_) => report.vacuous.push(Vacuous::Rejected),
             Status::Unsupported(unsupported) => report.vacuous.push(Vacuous::Unsupported(unsupported.what.clone())),
@@ -104,6 +110,13 @@ impl Examiner {
                 (report.compared, report.vacuous) = (outcome.compared, outcome.vacuous);
             }
         }
+    }
+
+    /// Runs a program again that was examined, with other inputs or options: what was found out by verifying it stays.
+    pub(super) fn examine_again(&mut self, program: &Program, rules: &Rules, first: &Report) -> Report {
+        let status = first.status.clone();
+        let mut report = Report { status, runs: Vec::new(), findings: Vec::new(), compared: 0, vacuous: Vec::new() };
+        self.run(program, rules, &mut report);
         report
     }
 }
@@ -153,7 +166,7 @@ struct Comparisons {
 impl Pair<'_> {
     fn compare(&mut self, rules: &Rules) -> Comparisons {
         let mut out = Comparisons::default();
-        let exec_rules = exec_rules(rules);
+        let exec_rules = exec_rules(self.program.prog_type, rules);
         let images = (
             original_image(self.program, self.facts, &exec_rules),
             rewritten_image(self.program, self.rewritten, self.facts, &exec_rules),
@@ -218,14 +231,18 @@ fn reason_not_to_compare(pair: &RunPair) -> Option<Vacuous> {
 /// Both forms of an accepted program, ready to run: with helper calls, and rewritten.
 pub(crate) fn images(program: &Program, rules: &Rules) -> Option<(Image, Image)> {
     let Status::Accepted { facts, rewritten } = status(program, rules) else { return None };
-    let rules = exec_rules(rules);
+    let rules = exec_rules(program.prog_type, rules);
     let original = original_image(program, &facts, &rules).ok()?;
     Some((original, rewritten_image(program, &rewritten, &facts, &rules).ok()?))
 }
 
 /// What the executor needs to know of the kernel.
-pub(crate) fn exec_rules(rules: &Rules) -> ExecRules {
-    ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: rules.walk.frames_max as u8 }
+pub(crate) fn exec_rules(prog_type: ProgType, rules: &Rules) -> ExecRules {
+    ExecRules {
+        uninit_stack_read: UninitStackRead::Masked,
+        frames_max: rules.walk.frames_max as u8,
+        packet_end: ctx::packet_end(prog_type, rules),
+    }
 }
 
 /// The program as it was given, with helper calls.

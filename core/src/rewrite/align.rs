@@ -56,6 +56,7 @@ impl<'a> Alignment<'a> {
             stack_depth: vec![0; layout.len()],
             inlined: Vec::new(),
             kept: Vec::new(),
+            writes_packet: false,
         };
         let late = late_fixups(&untouched, rules).ok()?;
         let mut forms = vec![Vec::new(); len];

@@ -17,6 +17,7 @@ pub(super) fn access(prog_type: ProgType, insn: Insn) -> Result<Option<Vec<(Insn
         | ProgType::Tracing
         | ProgType::Lsm
         | ProgType::StructOps
+        | ProgType::CgroupDevice
         | ProgType::Syscall => Ok(None),
         ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct | ProgType::CgroupSkb => skb(insn).map(Some),
         ProgType::Xdp => xdp(insn).map(Some),

@@ -3,19 +3,22 @@
 //!
 //! Stands for `convert_ctx_accesses` and `do_misc_fixups` (6.1 … 7.3) on x86-64 with JIT, `CAP_PERFMON` and no
 //! mitigations: guards around divisions, array and hash lookups, `get_smp_processor_id`, `jiffies64`, `may_goto`, and
-//! access to the context of sockets and XDP. Fields whose value belongs to one build of a kernel, or to one boot, are
+//! access to the context of sockets and XDP, packet loads, the prologue of classifiers that write packets, and the clearing of
+//! upper halves. Fields whose value belongs to one build of a kernel, or to one boot, are
 //! marked as [`Wild`].
 //!
 //! Left out, and answered by name where it matters ([`LateError::NotModelled`]): the other inlined helpers, lookups in the
-//! other map types, rarer context fields, the prologue of classifiers that write packets, kfuncs, LD_ABS, probed loads,
-//! arenas, speculation barriers.
+//! other map types, rarer context fields, kfuncs, probed loads, arenas, speculation barriers; that in 6.1 jumps to the first
+//! instruction lead through the prologue again.
 
 use super::provenance::{Kind, Provenance, provenance};
 use super::result::Rewritten;
 use super::text::Text;
+use super::{packet, upper_half};
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::{MapType, MayGotoForm, Rules, SmpProcessorId};
 use crate::program::{Layout, Program, SubprogIdx};
+use std::collections::BTreeSet;
 
 /// A field of a late instruction that cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -64,7 +67,11 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
     let program = &rewritten.program;
     let text = Text::resume(&program.insns, &rewritten.layout, &rewritten.stack_depth);
     let provenance = provenance(program, &rewritten.layout);
-    let mut pass = Pass { text, wild: Vec::new(), program, rules, provenance, may_goto: Vec::new() };
+    let upper_halves = upper_half::to_clear(program, &rewritten.layout, rules.rewrite.upper_halves);
+    let mut pass = Pass { text, wild: Vec::new(), program, rules, provenance, upper_halves, may_goto: Vec::new() };
+    if rewritten.writes_packet {
+        pass.prologue()?;
+    }
     for n in 0..program.insns.len() as u32 {
         pass.instruction(InsnIdx(n))?;
     }
@@ -77,6 +84,9 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
     })
 }
 
+/// Helpers that return sockets, whose fields are loaded by what the kernel writes in their place.
+const SOCKET_HELPERS: [i32; 14] = [84, 85, 95, 96, 98, 99, 136, 137, 138, 139, 140, 178, 196, 158];
+
 type Patch = Vec<(Insn, Wild)>;
 
 const FP: u8 = 10;
@@ -88,11 +98,27 @@ struct Pass<'a> {
     program: &'a Program,
     rules: &'a Rules,
     provenance: Provenance,
+    /// After which the upper half of R0 is cleared.
+    upper_halves: BTreeSet<InsnIdx>,
     /// Subprograms with a `may_goto`.
     may_goto: Vec<SubprogIdx>,
 }
 
 impl Pass<'_> {
+    /// Kernel: the prologue in `convert_ctx_accesses` (6.1 … 7.3).
+    fn prologue(&mut self) -> Result<(), LateError> {
+        let (Some(first), mut patch) = (self.text.insn(0), packet::prologue(self.program.prog_type)) else {
+            return Ok(());
+        };
+        self.wild.extend(patch.iter().map(|(_, wild)| *wild));
+        let added = patch.len();
+        patch.push((first, Wild::Nothing));
+        let insns: Vec<Insn> = patch.iter().map(|(i, _)| *i).collect();
+        self.text.replace(0, &insns).map_err(|_| LateError::JumpTooLong(InsnIdx(0)))?;
+        self.text.redirect_jumps(0, added);
+        Ok(())
+    }
+
     fn instruction(&mut self, at: InsnIdx) -> Result<(), LateError> {
         let place = self.wild.len();
         let Some(insn) = self.text.insn(place) else {
@@ -119,6 +145,8 @@ impl Pass<'_> {
             0x34 | 0x37 | 0x94 | 0x97 => Ok(exact(signed_division_by_minus_one(insn))),
             0x3c | 0x3f | 0x9c | 0x9f => Ok(exact(Some(guarded_division(insn, self.rules.rewrite.scratch_reg)))),
             opcode::MAY_GOTO => Ok(self.may_goto(insn)),
+            0x20 | 0x28 | 0x30 | 0x40 | 0x48 | 0x50 => Ok(Some(packet::legacy_load(insn))),
+            _ if self.upper_halves.contains(&at) => Ok(exact(Some(vec![insn, Insn::new(0xbc, 0, 0, 0, 1)]))),
             opcode::CALL if insn.src() == 0 => self.helper(at, insn),
             _ => Ok(None),
         }
@@ -140,6 +168,7 @@ impl Pass<'_> {
             n @ (35 | 107 | 145 | 156 | 158 | 170 | 173 | 176 | 183 | 184 | 185 | 194 | 210) => {
                 not_modelled(format!("inlining of helper {n}"))
             }
+            n if SOCKET_HELPERS.contains(&n) => not_modelled("accesses of sockets".to_owned()),
             // The address of what a helper is in this kernel, where it was not measured.
             n if !self.rules.rewrite.build.helper_imms().0.iter().any(|(_, number)| *number == n) => {
                 Ok(Some(vec![(insn, Wild::Imm)]))
@@ -172,6 +201,9 @@ impl Pass<'_> {
             _ => return Ok(vec![plain_call]),
         };
         let map = map.ok_or_else(|| "lookup in a map that is not there".to_owned())?;
+        if matches!(map.map_type, MapType::Sockmap | MapType::Sockhash | MapType::Xskmap) {
+            return Err("accesses of sockets".to_owned());
+        }
         let exact = |insn| (insn, Wild::Nothing);
         // The value of a hash element lies behind the element's head and its key.
         let to_value = (Insn::new(0x07, 0, 0, 0, 0), Wild::Imm);

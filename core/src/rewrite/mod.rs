@@ -20,17 +20,19 @@ mod ctx;
 mod emit;
 mod late;
 mod normalise;
+mod packet;
 mod plan;
 mod provenance;
 mod result;
 mod text;
+mod upper_half;
 
 pub use late::{Late, LateError, Wild, late_fixups};
 pub use normalise::{Comparison, as_dumped, compare, normalise};
 pub use plan::{LoopInlining, Plan};
 pub use result::{InlinedLoop, Rewritten};
 
-use crate::isa::{InsnIdx, opcode};
+use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::kernel::{MissingSubprog, Rules};
 use crate::program::{Func, Program};
@@ -50,8 +52,27 @@ pub fn emit(program: &Program, facts: &Facts, plan: &Plan, rules: &Rules) -> Res
     emit::remove_dead_code(&mut text);
     emit::remove_nops(&mut text, rules.rewrite.nops);
     let rewritten = finish(program, facts, plan, &text);
+    refuse_unknown_kfunc(&rewritten, facts)?;
     check_late(&rewritten, facts, rules)?;
     Ok(rewritten)
+}
+
+/// Refuses a call of a kernel function that a loader could not find and that is not dead.
+///
+/// Kernel: `fixup_kfunc_call` (6.1 … 7.3).
+#[doc(alias = "fixup_kfunc_call")]
+fn refuse_unknown_kfunc(rewritten: &Rewritten, facts: &Facts) -> Result<(), Rejection> {
+    let unknown = |i: &Insn| i.code == opcode::CALL && i.src() == opcode::PSEUDO_KFUNC_CALL && i.imm == 0;
+    match rewritten.program.insns.iter().position(unknown) {
+        Some(at) => Err(Rejection {
+            at: rewritten.origin.get(at).copied(),
+            errno: Errno::EINVAL,
+            text: "invalid kernel function call not eliminated in verifier pass".to_owned(),
+            insns_processed: facts.insns_processed,
+            warning: None,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what a kernel refuses after the passes that are not applied here: it is their program that it looks at, and
@@ -112,6 +133,7 @@ fn finish(program: &Program, facts: &Facts, plan: &Plan, text: &Text) -> Rewritt
         stack_depth: text.subprogs().iter().map(|s| s.depth).collect(),
         inlined: inlined.collect(),
         kept: kept.map(|(at, (_, origin))| (*origin, InsnIdx(at as u32))).collect(),
+        writes_packet: facts.writes_packet,
     }
 }
 

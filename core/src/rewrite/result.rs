@@ -18,6 +18,8 @@ pub struct Rewritten {
     pub inlined: Vec<InlinedLoop>,
     /// The helper calls of `bpf_loop` that stayed: original place and new place.
     pub kept: Vec<(InsnIdx, InsnIdx)>,
+    /// The program writes to the packet through a pointer, which some kernels prepare at its entry.
+    pub writes_packet: bool,
 }
 
 /// One inlined loop.

@@ -104,6 +104,7 @@ pub fn all_fit(program: &Program, stack_depth: &[u16]) -> Facts {
         loops,
         stack_depth: depth,
         insns_processed: 7,
+        writes_packet: false,
     }
 }
 

@@ -300,7 +300,7 @@ impl Walker<'_> {
 
     /// Kernel: the pointer types of `adjust_ptr_min_max_vals` (6.1 … 7.3).
     fn check_pointer_may_move(&self, op: AluOp, dst: RegNo, pointer: &Reg, offset: &Reg) -> Check {
-        let name = pointer.kind.name();
+        let name = pointer.kind.log_name(self.rules);
         if pointer.kind.is_nullable() {
             let text = format!("R{} pointer arithmetic on {name} prohibited, null-check it first", dst.n());
             return Err(Stop::access(text));
@@ -308,7 +308,8 @@ impl Walker<'_> {
         let adds_zero = op == AluOp::Add && offset.value.as_const() == Some(0);
         let refused = match pointer.kind {
             Kind::MapPtr { .. } => !adds_zero,
-            Kind::PacketEnd => true,
+            Kind::PacketEnd | Kind::Sock { .. } => true,
+            Kind::FlowKeys => offset.value.as_const().is_none(),
             _ => false,
         };
         if refused {

@@ -9,6 +9,7 @@ use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
 use super::walker::{Check, Next, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
+use crate::kernel::ctx::SockKind;
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{
     Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown, Widening,
@@ -123,7 +124,9 @@ impl Walker<'_> {
         }
         match reg.kind {
             Kind::MapValue { nullable: false, .. } | Kind::MapKey { .. } => true,
+            Kind::Sock { kind, nullable: false } => kind != SockKind::Xdp,
             Kind::Mem { nullable: false, .. } | Kind::MapPtr { .. } => any,
+            Kind::Object(object) => any && object.is_trusted(),
             _ => false,
         }
     }
@@ -248,14 +251,13 @@ fn same_register(src: Operand, dst: RegNo) -> Registers {
 fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
     move |reg| {
         let near = reg.value.smin() > -VAR_OFF_MAX && reg.value.smax() < VAR_OFF_MAX;
-        near && rules.walk.null_compare == NullCompare::AnyKnown
-            && matches!(
-                reg.kind,
-                Kind::MapValue { nullable: false, .. }
-                    | Kind::MapKey { .. }
-                    | Kind::Mem { nullable: false, .. }
-                    | Kind::MapPtr { .. }
-            )
+        let points = match reg.kind {
+            Kind::MapValue { nullable, .. } | Kind::Mem { nullable, .. } | Kind::Sock { nullable, .. } => !nullable,
+            Kind::MapKey { .. } | Kind::MapPtr { .. } => true,
+            Kind::Object(object) => object.is_trusted(),
+            _ => false,
+        };
+        points && near && rules.walk.null_compare == NullCompare::AnyKnown
     }
 }
 
@@ -344,7 +346,7 @@ fn null_check(sides: &Sides, left: &Reg, right: &Reg, rules: &Rules) -> Option<b
 #[doc(alias = "mark_ptr_or_null_regs")]
 fn mark_null(state: &mut State, reg: RegNo, is_null: bool, rules: &Rules) {
     let checked = state.top().regs[reg.at()];
-    if is_null && checked.reference != 0 {
+    if is_null && checked.reference != 0 && checked.reference == checked.id {
         release_unchecked(state, checked.reference, rules);
     }
     let keep_id = rules.walk.checked_pointer_id == CheckedPointerId::Kept;

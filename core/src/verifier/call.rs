@@ -21,6 +21,26 @@ pub(super) const CALLER_SAVED: [RegNo; 6] = [RegNo::R0, RegNo::R1, RegNo::R2, Re
 /// What the callbacks of loops and of map iteration return.
 pub(super) const GO_ON_OR_STOP: RetRange = RetRange { min: 0, max: 1 };
 
+/// The line that refuses a number outside of a range.
+///
+/// Kernel: `verbose_invalid_scalar` (6.8 … 7.3).
+#[doc(alias = "verbose_invalid_scalar")]
+pub(super) fn out_of_range(reg: &Reg, range: RetRange, when: &str, name: &str) -> String {
+    let (smin, smax) = (reg.value.smin(), reg.value.smax());
+    let mut known = String::new();
+    if smin > i64::MIN {
+        known += &format!(" smin={smin}");
+    }
+    if smax < i64::MAX {
+        known += &format!(" smax={smax}");
+    }
+    if known.is_empty() {
+        known += " unknown scalar value";
+    }
+    let RetRange { min, max } = range;
+    format!("{when} the register {name} has{known} should have been in [{min}, {max}]")
+}
+
 impl Walker<'_> {
     /// Kernel: `check_func_call` (6.1 … 7.3).
     #[doc(alias = "check_func_call")]
@@ -288,22 +308,10 @@ impl Walker<'_> {
                 Err(Stop::invalid(format!("{when} the register R0 {known} should have been in {wanted}")))
             }
             ReturnCheck::SignedRange => {
-                let (smin, smax) = (value.smin(), value.smax());
-                if i64::from(range.min) <= smin && smax <= i64::from(range.max) {
+                if i64::from(range.min) <= value.smin() && value.smax() <= i64::from(range.max) {
                     return Ok(());
                 }
-                let mut known = String::new();
-                if smin > i64::MIN {
-                    known += &format!(" smin={smin}");
-                }
-                if smax < i64::MAX {
-                    known += &format!(" smax={smax}");
-                }
-                if known.is_empty() {
-                    known += " unknown scalar value";
-                }
-                let RetRange { min, max } = range;
-                Err(Stop::invalid(format!("{when} the register R0 has{known} should have been in [{min}, {max}]")))
+                Err(Stop::invalid(out_of_range(reg, range, when, "R0")))
             }
         }
     }

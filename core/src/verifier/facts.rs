@@ -158,6 +158,7 @@ fn facts(walker: &Walker<'_>) -> Facts {
         loops,
         stack_depth: walker.subprogs.iter().map(|s| s.depth).collect(),
         insns_processed: walker.insns_processed,
+        writes_packet: walker.writes_packet,
         folded: structure
             .folded
             .iter()

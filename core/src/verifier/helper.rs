@@ -4,22 +4,23 @@
 //! Left out: helpers that the tables in [`kernel::helpers`](crate::kernel::helpers) do not describe; they are unsupported by name.
 
 use super::call::CALLER_SAVED;
+use super::format;
 use super::memory::{Alignment, Transfer};
 use super::precision::Wanted;
 use super::stack::{Access, By};
-use super::state::{Frame, Kind, Reference, Reg};
+use super::state::{Frame, Kind, Object, Reference, Reg, RetRange as ReturnRange};
 use super::verdict::Errno;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::isa::{Reg as RegNo, Size};
-use crate::kernel::ctx::{self, HelperMemory, PacketAccess};
+use crate::kernel::ctx::{self, HelperMemory, PacketAccess, ProgKind, SockKind};
 use crate::kernel::helpers::{
     self, Arg, HelperLookup, HelperProto, MemAccess, MemArg, MemSize, RegClass, Ret, RetRange, Traits,
 };
 use crate::kernel::limits::{HELPER_LOOP, VAR_SIZE_MAX};
 use crate::kernel::maps::{self, MapFit};
 use crate::kernel::{
-    CallbackWalk, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount, MapType, MovedRelease, NullArgument,
-    ProgType, ReferenceScope, TailCallPaths,
+    CallbackWalk, CastOfReference, FieldErrno, FoundSocket, HELPER_TAIL_CALL, HelperAccess, LeavesCallback, LoopCount,
+    MapType, MovedRelease, NullArgument, ProgType, ReferenceScope, TailCallPaths,
 };
 use crate::program::SubprogIdx;
 
@@ -31,6 +32,16 @@ const MAP_READ_ONLY: u32 = 1 << 7;
 const MAP_LOOKUP: i32 = 1;
 /// Helper `bpf_for_each_map_elem`.
 const FOR_EACH_MAP_ELEM: i32 = 164;
+/// Helper `bpf_get_local_storage`.
+const GET_LOCAL_STORAGE: i32 = 81;
+/// Helper `bpf_snprintf`.
+const SNPRINTF: i32 = 165;
+/// Helper `bpf_find_vma`.
+const FIND_VMA: i32 = 180;
+/// Helper `bpf_user_ringbuf_drain`.
+const USER_RINGBUF_DRAIN: i32 = 209;
+/// Helper `bpf_set_retval`.
+const SET_RETVAL: i32 = 187;
 /// Helpers that change a map.
 const MAP_WRITERS: [i32; 4] = [2, 3, 87, 88];
 
@@ -48,12 +59,15 @@ pub(super) struct Call {
     alloc_bytes: Option<u32>,
     key: Option<u64>,
     released: Option<RegNo>,
+    /// The reference that an argument owns; 0 for none.
+    reference: u32,
 }
 
 impl Walker<'_> {
     /// Kernel: `check_helper_call` (6.1 … 7.3).
     pub fn check_helper_call(&mut self, id: i32) -> Check<Next> {
-        let lookup = helpers::lookup(id, self.program.prog_type, self.rules);
+        let prog = ProgKind { prog_type: self.program.prog_type, attach_type: self.program.expected_attach_type };
+        let lookup = helpers::lookup_attached(id, prog, self.rules);
         let proto = match lookup {
             HelperLookup::Proto(proto) => proto,
             HelperLookup::Unmodelled(name) => return Err(Stop::unsupported(format!("helper {name}"))),
@@ -77,7 +91,7 @@ impl Walker<'_> {
             }
         }
         if let Some(reg) = call.released {
-            self.release(reg)?;
+            self.release(reg, proto)?;
         }
         let caller = self.cur.depth();
         let next = self.apply(id, &call)?;
@@ -86,6 +100,9 @@ impl Walker<'_> {
             && maps::fits(map.map_type, id, self.program.prog_type, self.rules) == MapFit::Misfit
         {
             return Err(Stop::invalid(maps::misfit(map.map_type, id, self.rules)));
+        }
+        if proto.is(Traits::CASTS) && call.reference != 0 {
+            self.split_cast()?;
         }
         if id == HELPER_TAIL_CALL {
             return self.after_tail_call();
@@ -107,6 +124,7 @@ impl Walker<'_> {
         if arg == Arg::Anything {
             return Ok(());
         }
+        let arg = self.of_map(arg, call)?;
         let state = *self.reg(reg);
         if state.kind.is_packet() && !self.helper_may_read_packet(proto) {
             return Err(Stop::access("helper access to the packet is not allowed"));
@@ -119,11 +137,45 @@ impl Walker<'_> {
             self.check_type(reg, arg)?;
             self.check_arg_offset(reg, arg)?;
         }
+        self.check_arg_reference(reg, arg, proto, call)?;
         self.check_arg_meaning(n, reg, arg, proto, call)
     }
 
+    /// What an argument is for the map that the call is given: maps of sockets hold sockets.
+    ///
+    /// Kernel: `resolve_map_arg_type` (6.1 … 7.3).
+    #[doc(alias = "resolve_map_arg_type")]
+    fn of_map(&self, arg: Arg, call: &Call) -> Check<Arg> {
+        let Arg::MapValue(access) = arg else { return Ok(arg) };
+        let map = call.map.and_then(|m| self.program.maps.get(m as usize)).map(|m| m.map_type);
+        match (map, access) {
+            (Some(MapType::Sockmap | MapType::Sockhash), MemAccess::Read) => Ok(Arg::AnySock),
+            (Some(MapType::Sockmap | MapType::Sockhash), _) => {
+                Err(Stop::invalid("invalid arg_type for sockmap/sockhash"))
+            }
+            _ => Ok(arg),
+        }
+    }
+
     fn helper_may_read_packet(&self, proto: &HelperProto) -> bool {
-        ctx::packet_access(self.program.prog_type) >= PacketAccess::Read && proto.is(Traits::PACKET_ARGS)
+        let prog_type = self.program.prog_type;
+        let any_helper = prog_type == ProgType::CgroupSockopt;
+        ctx::packet_access(prog_type) >= PacketAccess::Read && (any_helper || proto.is(Traits::PACKET_ARGS))
+    }
+
+    /// Notes the reference that an argument owns, and that a helper which releases one is given one.
+    fn check_arg_reference(&self, reg: RegNo, arg: Arg, proto: &HelperProto, call: &mut Call) -> Check {
+        let state = self.reg(reg);
+        if arg.is_released() {
+            if state.reference == 0 && !state.is_null() {
+                return Err(Stop::invalid(helpers::release_refusal(proto, reg.n(), self.rules)));
+            }
+            call.released = Some(reg);
+        }
+        if state.reference != 0 {
+            call.reference = state.reference;
+        }
+        Ok(())
     }
 
     /// Kernel: `check_reg_type` (6.1 … 7.3).
@@ -133,10 +185,10 @@ impl Walker<'_> {
         let accepted = arg.accepts(self.rules);
         let class = class_of(kind).filter(|_| !kind.is_nullable() || arg.may_be_null());
         if accepted.is_empty() || class.is_some_and(|c| accepted.contains(&c)) {
-            return Ok(());
+            return fits_object(kind, arg);
         }
         let names: Vec<&str> = accepted.iter().map(|c| c.log_name(self.rules)).collect();
-        Err(Stop::access(format!("R{} type={} expected={}", reg.n(), kind.name(), names.join(", "))))
+        Err(Stop::access(format!("R{} type={} expected={}", reg.n(), kind.log_name(self.rules), names.join(", "))))
     }
 
     /// Kernel: `check_func_arg_reg_off` (6.1 … 7.3).
@@ -154,7 +206,8 @@ impl Walker<'_> {
                 _ => self.check_fixed_offset(reg.n(), state, false),
             };
         }
-        if arg == Arg::RingbufMem && moved {
+        let whole = self.rules.walk.moved_release == MovedRelease::Dereference;
+        if arg.is_released() && moved && !whole {
             let text =
                 format!("R{} must have zero offset when passed to release func or trusted arg to kfunc", reg.n());
             return Err(Stop::invalid(text));
@@ -167,6 +220,7 @@ impl Walker<'_> {
             | Kind::MapValue { .. }
             | Kind::Mem { .. }
             | Kind::Scalar => Ok(()),
+            Kind::Object(_) => self.check_fixed_offset(reg.n(), state, true),
             Kind::Ctx if !matches!(arg, Arg::Ctx | Arg::CtxOrNull) && self.program.prog_type == ProgType::Syscall => {
                 Ok(())
             }
@@ -198,8 +252,14 @@ impl Walker<'_> {
                 if self.reg(reg).is_null() {
                     return self.mark_precise(reg);
                 }
-                self.check_memory(reg, i64::from(bytes), access, true, Some(call))
+                self.check_memory(reg, i64::from(bytes), access, true, Some(call))?;
+                if matches!(arg, Arg::Mem(MemArg { size: MemSize::FixedAligned(_), .. })) {
+                    self.check_alignment(self.reg(reg), 0, bytes, Alignment::Strict)?;
+                }
+                Ok(())
             }
+            Arg::SpinLock => self.check_field(reg, "bpf_spin_lock"),
+            Arg::Timer => self.check_field(reg, "bpf_timer"),
             Arg::Size | Arg::SizeOrZero => {
                 let Some(Arg::Mem(memory)) = n.checked_sub(1).and_then(|m| proto.args.get(m)) else {
                     return Err(Stop::bug("size without memory"));
@@ -217,16 +277,30 @@ impl Walker<'_> {
                 call.alloc_bytes = Some(bytes as u32);
                 Ok(())
             }
-            Arg::RingbufMem => {
-                if self.reg(reg).reference == 0 && !self.reg(reg).is_null() {
-                    let text = format!("R{} must be referenced when passed to release function", reg.n());
-                    return Err(Stop::invalid(text));
-                }
-                call.released = Some(reg);
-                Ok(())
-            }
-            Arg::ConstStr => self.check_constant_string(reg),
+            Arg::ConstStr => self.check_constant_string(reg).map(|_| ()),
             _ => Ok(()),
+        }
+    }
+
+    /// A lock or timer lies where the types of a map's values say; our maps come without types.
+    ///
+    /// Kernel: `process_spin_lock`, `process_timer_func` (6.1 … 7.3).
+    #[doc(alias = "process_spin_lock")]
+    #[doc(alias = "process_timer_func")]
+    fn check_field(&self, reg: RegNo, what: &str) -> Check {
+        let state = self.reg(reg);
+        let Kind::MapValue { .. } = state.kind else {
+            return Err(Stop::unsupported(format!("{what} in an object of the kernel")));
+        };
+        let text = if state.value.as_const().is_none() {
+            format!("R{} doesn't have constant offset. {what} has to be at the constant offset", reg.n())
+        } else {
+            // Maps are created without a name.
+            format!("map '' has to have BTF in order to use {what}")
+        };
+        match self.rules.walk.field_errno {
+            FieldErrno::Access => Err(Stop::access(text)),
+            FieldErrno::Invalid => Err(Stop::invalid(text)),
         }
     }
 
@@ -317,8 +391,12 @@ impl Walker<'_> {
                 };
                 self.check_region(reg, off, size, region, zero_size)
             }
+            Kind::Object(_) => Err(Stop::unsupported("an object of the kernel as memory")),
             _ if zero_size && bytes == 0 && state.is_null() => Ok(()),
-            kind => Err(Stop::access(format!("R{} type={} expected=fp", reg.n(), kind.name()))),
+            kind => {
+                let name = kind.log_name(self.rules);
+                Err(Stop::access(format!("R{} type={name} expected=fp", reg.n())))
+            }
         }
     }
 
@@ -356,7 +434,7 @@ impl Walker<'_> {
 
     /// Kernel: `check_arg_const_str` (6.1 … 7.3).
     #[doc(alias = "check_arg_const_str")]
-    fn check_constant_string(&self, reg: RegNo) -> Check {
+    fn check_constant_string(&self, reg: RegNo) -> Check<&[u8]> {
         let state = self.reg(reg);
         let Kind::MapValue { map, .. } = state.kind else { return Err(Stop::bug("not a map value")) };
         let Some(map) = self.program.maps.get(map as usize) else { return Err(Stop::bug("no such map")) };
@@ -370,7 +448,23 @@ impl Walker<'_> {
         let text = map.init.first().and_then(|v| v.get(from..)).unwrap_or_default();
         let padded =
             from < map.value_size as usize && map.init.first().is_none_or(|v| v.len() < map.value_size as usize);
-        if padded || text.contains(&0) { Ok(()) } else { Err(Stop::invalid("string is not zero-terminated")) }
+        let end = text.iter().position(|byte| *byte == 0);
+        match end {
+            Some(end) => Ok(text.get(..end).unwrap_or_default()),
+            None if padded => Ok(text),
+            None => Err(Stop::invalid("string is not zero-terminated")),
+        }
+    }
+
+    /// Kernel: `check_bpf_snprintf_call` (6.1 … 7.3).
+    #[doc(alias = "check_bpf_snprintf_call")]
+    fn check_snprintf(&self) -> Check {
+        let bytes = self.reg(RegNo::R5).value.bits().value;
+        if !bytes.is_multiple_of(8) {
+            return Err(Stop::invalid("(the data of snprintf are no 64-bit numbers)"));
+        }
+        let format = self.check_constant_string(RegNo::R3)?;
+        if format::takes(format, bytes / 8) { Ok(()) } else { Err(Stop::invalid("Invalid format string")) }
     }
 
     /// Kernel: `record_func_map` (6.1 … 7.3).
@@ -395,6 +489,9 @@ impl Walker<'_> {
     #[doc(alias = "record_func_key")]
     fn record_key(&mut self, id: i32, call: &Call) -> Check {
         let Some(map) = call.map.filter(|_| id == HELPER_TAIL_CALL) else { return Ok(()) };
+        if self.program.maps.get(map as usize).is_none_or(|m| m.map_type != MapType::ProgArray) {
+            return Err(Stop::invalid(helpers::tail_call_refusal(self.rules)));
+        }
         let entries = u64::from(self.map_size(map, |m| m.max_entries));
         match self.reg(RegNo::R3).const_scalar() {
             Some(key) if key < entries => self.mark_precise(RegNo::R3),
@@ -404,7 +501,7 @@ impl Walker<'_> {
 
     /// Kernel: `release_reference` (6.1 … 7.3).
     #[doc(alias = "release_reference")]
-    fn release(&mut self, reg: RegNo) -> Check {
+    fn release(&mut self, reg: RegNo, proto: &HelperProto) -> Check {
         let reference = self.reg(reg).reference;
         if reference == 0 {
             return Ok(());
@@ -421,7 +518,9 @@ impl Walker<'_> {
             r.id == reference && !foreign
         });
         if !held {
-            return Err(Stop::invalid("reference has not been acquired before"));
+            let name = helpers::helper_log_name(proto.id, self.rules);
+            let text = format!("func {name}#{} reference has not been acquired before", proto.id);
+            return Err(Stop::invalid(text));
         }
         self.cur.frame_mut(frame).refs.retain(|r| r.id != reference);
         let unknown = Reg::unknown(self.model());
@@ -440,9 +539,59 @@ impl Walker<'_> {
                 }
                 Ok(Next::Straight)
             }
+            (FIND_VMA, Some(callback)) => {
+                let model = self.model();
+                self.apply_callback(callback, |caller, callee| {
+                    callee.regs[1] = caller.regs[1];
+                    callee.regs[2] = Reg::pointer(model, Kind::Object(Object::Vma));
+                    callee.regs[3] = caller.regs[4];
+                })
+            }
+            (USER_RINGBUF_DRAIN, Some(callback)) => {
+                let model = self.model();
+                let id = if self.rules.walk.callback_walk == CallbackWalk::Once { 0 } else { self.new_id() };
+                self.apply_callback(callback, |caller, callee| {
+                    callee.regs[1] = Reg { id, ..Reg::pointer(model, Kind::Object(Object::Dynptr)) };
+                    callee.regs[2] = caller.regs[3];
+                })
+            }
+            (SNPRINTF, _) => self.check_snprintf().map(|()| Next::Straight),
+            (GET_LOCAL_STORAGE, _) => self.apply_local_storage(),
+            (SET_RETVAL, _) => self.apply_set_retval(),
             (_, Some(_)) => Err(Stop::unsupported(format!("callback of helper {id}"))),
             _ => Ok(Next::Straight),
         }
+    }
+
+    fn apply_callback(&mut self, callback: SubprogIdx, args: impl FnOnce(&Frame, &mut Frame)) -> Check<Next> {
+        let entered = self.call_back(callback, args)?;
+        Ok(entered.map_or(Next::Straight, Next::To))
+    }
+
+    /// Kernel: the `get_local_storage` case of `check_helper_call` (6.1 … 7.3).
+    fn apply_local_storage(&mut self) -> Check<Next> {
+        if !self.reg(RegNo::R2).is_null() {
+            return Err(Stop::invalid("get_local_storage() doesn't support non-zero flags"));
+        }
+        if self.rules.walk.null_argument == NullArgument::Precise {
+            self.mark_precise(RegNo::R2)?;
+        }
+        Ok(Next::Straight)
+    }
+
+    /// Kernel: the `set_retval` case of `check_helper_call` (7.3).
+    fn apply_set_retval(&mut self) -> Check<Next> {
+        let prog = ProgKind { prog_type: self.program.prog_type, attach_type: self.program.expected_attach_type };
+        let value = *self.reg(RegNo::R1);
+        let Some((min, max)) = helpers::set_retval_range(prog, self.rules) else { return Ok(Next::Straight) };
+        if value.kind != Kind::Scalar {
+            return Err(Stop::invalid("R1 is not a scalar"));
+        }
+        self.mark_precise(RegNo::R1)?;
+        if min <= value.value.s32_min() && value.value.s32_max() <= max {
+            return Ok(Next::Straight);
+        }
+        Err(Stop::invalid(super::call::out_of_range(&value, ReturnRange { min, max }, "At bpf_set_retval", "R1")))
     }
 
     fn apply_loop(&mut self, callback: SubprogIdx) -> Check<Next> {
@@ -540,7 +689,26 @@ impl Walker<'_> {
                 };
                 reg
             }
+            Ret::KernelSockOrNull(of) => {
+                let kind = Kind::Object(Object::Sock { of, nullable: true });
+                self.returned_socket(kind, proto, call)
+            }
+            Ret::Task => Reg::pointer(model, Kind::Object(Object::Task)),
+            Ret::TrustedTask => Reg::pointer(model, Kind::Object(Object::TrustedTask)),
             Ret::MapValue => Reg::pointer(model, Kind::MapValue { map, nullable: false }),
+            Ret::SocketOrNull | Ret::SockCommonOrNull | Ret::TcpSockOrNull => {
+                let kind = proto.ret.socket().unwrap_or(SockKind::Common);
+                self.returned_socket(Kind::Sock { kind, nullable: true }, proto, call)
+            }
+            Ret::MapValueOrNull if proto.id == MAP_LOOKUP && self.map_of_sockets(map).is_some() => {
+                let (kind, acquires) = self.map_of_sockets(map).unwrap_or((SockKind::Full, false));
+                let kind = match self.rules.walk.found_socket {
+                    FoundSocket::AfterCheck => Kind::MapSock { map, kind },
+                    FoundSocket::AtOnce => Kind::Sock { kind, nullable: true },
+                };
+                let id = self.new_id();
+                if acquires { self.acquired(kind) } else { Reg { id, ..Reg::pointer(model, kind) } }
+            }
             Ret::MapValueOrNull => {
                 let entries = self.map_size(map, |m| m.max_entries);
                 let sure = proto.id == MAP_LOOKUP && call.key.is_some_and(|key| key < u64::from(entries));
@@ -554,17 +722,60 @@ impl Walker<'_> {
                 let size = call.alloc_bytes.unwrap_or_default();
                 // The first is for the comparison with NULL; the reference's takes its place.
                 let _ = self.new_id();
-                let id = self.new_id();
-                let (insn, depth) = (self.at, self.cur.depth());
-                let frame = match self.rules.walk.reference_scope {
-                    ReferenceScope::PerFrame => depth,
-                    ReferenceScope::PerPath => 0,
-                };
-                self.cur.frame_mut(frame).refs.push(Reference { id, insn, frame: depth as u8 });
-                let kind = Kind::Mem { size, nullable: true, ringbuf: true };
-                Reg { id, reference: id, ..Reg::pointer(model, kind) }
+                self.acquired(Kind::Mem { size, nullable: true, ringbuf: true })
             }
         }
+    }
+
+    /// A pointer that owns a new reference.
+    ///
+    /// Kernel: `acquire_reference_state` (6.1 … 7.3).
+    #[doc(alias = "acquire_reference_state")]
+    fn acquired(&mut self, kind: Kind) -> Reg {
+        let id = self.new_id();
+        let (insn, depth) = (self.at, self.cur.depth());
+        let frame = match self.rules.walk.reference_scope {
+            ReferenceScope::PerFrame => depth,
+            ReferenceScope::PerPath => 0,
+        };
+        self.cur.frame_mut(frame).refs.push(Reference { id, insn, frame: depth as u8 });
+        Reg { id, reference: id, ..Reg::pointer(self.model(), kind) }
+    }
+
+    /// A socket that a helper returns: found, cast from the argument, or belonging to it.
+    fn returned_socket(&mut self, kind: Kind, proto: &HelperProto, call: &Call) -> Reg {
+        let id = self.new_id();
+        if proto.is(Traits::ACQUIRES) {
+            return self.acquired(kind);
+        }
+        let reference = if proto.is(Traits::CASTS) { call.reference } else { 0 };
+        Reg { id, reference, ..Reg::pointer(self.model(), kind) }
+    }
+
+    /// The kind of socket that a look-up in a map finds, and whether it has to be released.
+    ///
+    /// Kernel: `mark_ptr_not_null_reg` (6.1 … 6.18), `refine_map_lookup_value` (7.3), `is_acquire_function`.
+    #[doc(alias = "refine_map_lookup_value")]
+    fn map_of_sockets(&self, map: u32) -> Option<(SockKind, bool)> {
+        match self.program.maps.get(map as usize).map(|m| m.map_type) {
+            Some(MapType::Sockmap | MapType::Sockhash) => Some((SockKind::Full, true)),
+            Some(MapType::Xskmap) => Some((SockKind::Xdp, false)),
+            _ => None,
+        }
+    }
+
+    /// A cast of what has to be released shares its reference and may still give NULL: where the reference is the id, both are
+    /// walked.
+    fn split_cast(&mut self) -> Check {
+        if self.rules.walk.cast_of_reference == CastOfReference::SharesId {
+            let next = self.at.next();
+            let null = Reg::constant(self.model(), 0);
+            self.push_branch(next)?.top_mut().regs[0].assign(null);
+            let result = self.reg_mut(RegNo::R0);
+            result.kind = result.kind.checked();
+            result.id = result.reference;
+        }
+        Ok(())
     }
 
     /// A tail call that succeeds leaves the program; one that fails goes on.
@@ -587,13 +798,30 @@ impl Walker<'_> {
     }
 }
 
+/// Whether an object of the kernel is of the type that an argument wants; others than those that are known to be are not told.
+///
+/// Kernel: the end of `check_reg_type` (6.1 … 7.3).
+fn fits_object(kind: Kind, arg: Arg) -> Check {
+    match (kind, arg) {
+        (Kind::Object(Object::Task | Object::TrustedTask), Arg::Task)
+        | (Kind::Object(Object::Sock { .. }), Arg::AnySock | Arg::ReleasedSock) => Ok(()),
+        (Kind::Object(_), _) => Err(Stop::unsupported("an object of the kernel as argument")),
+        _ => Ok(()),
+    }
+}
+
 fn class_of(kind: Kind) -> Option<RegClass> {
     Some(match kind {
-        Kind::NotInit | Kind::PacketEnd => return None,
+        Kind::NotInit | Kind::PacketEnd | Kind::FlowKeys | Kind::TracepointBuffer | Kind::Object(Object::Dynptr) => {
+            return None;
+        }
+        Kind::Object(object) if object.is_trusted() => RegClass::TrustedBtfId,
+        Kind::Object(_) => RegClass::BtfId,
         Kind::Scalar => RegClass::Scalar,
         Kind::Ctx => RegClass::Ctx,
         Kind::MapPtr { .. } => RegClass::MapPtr,
-        Kind::MapValue { .. } => RegClass::MapValue,
+        Kind::MapValue { .. } | Kind::MapSock { .. } => RegClass::MapValue,
+        Kind::Sock { kind, .. } => RegClass::Sock(kind),
         Kind::MapKey { .. } => RegClass::MapKey,
         Kind::Stack { .. } => RegClass::Stack,
         Kind::Packet { .. } => RegClass::Packet,

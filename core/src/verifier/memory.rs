@@ -2,17 +2,18 @@
 //!
 //! Stands for `check_mem_access`, `check_mem_region_access`, `check_packet_access`, `check_ctx_access`,
 //! `check_ptr_alignment`, `check_atomic` (6.1 … 7.3), for privileged programs on a machine that allows unaligned accesses.
-//! Left out: kernel objects with BTF types, sockets, flow keys, arenas.
+//! Left out: kernel objects with BTF types, arenas.
 
 use super::stack::Access;
-use super::state::{Kind, Reg};
+use super::state::{Kind, Object, Reg};
 use super::text::bits_text;
 use super::walker::{Check, Stop, Walker};
 use crate::btf::Linkage;
 use crate::domain::{Scalar, Tnum};
 use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size, Width};
-use crate::kernel::ctx::{self, CtxAccess, CtxUse, PacketAccess, PointerRule, ProgKind};
+use crate::kernel::ctx::{self, CtxAccess, CtxUse, MayBeNull, PacketAccess, PointerRule, ProgKind, SockKind};
 use crate::kernel::limits::VAR_OFF_MAX;
+use crate::kernel::maps;
 use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
 
 /// Alignment that the network stack gives to packets, in bytes.
@@ -133,7 +134,8 @@ impl Walker<'_> {
     #[doc(alias = "atomic_ptr_type_ok")]
     fn atomic_allowed(&self, base: RegNo, verb: &str) -> Check {
         let kind = self.reg(base).kind;
-        if kind == Kind::Ctx || kind.is_packet() {
+        let socket = matches!(kind, Kind::Sock { nullable: false, .. });
+        if kind == Kind::Ctx || kind.is_packet() || socket || kind == Kind::FlowKeys {
             return Err(Stop::access(format!("BPF_ATOMIC {verb} R{} {} is not allowed", base.n(), kind.name())));
         }
         Ok(())
@@ -147,7 +149,7 @@ impl Walker<'_> {
         let seen = &mut self.insns[self.at.at()].pointer;
         match *seen {
             None => *seen = Some(kind),
-            Some(before) if !before.same_type(kind) && (before == Kind::Ctx || kind == Kind::Ctx) => {
+            Some(before) if !before.same_type(kind) && (is_rewritten(before) || is_rewritten(kind)) => {
                 return Err(Stop::invalid("same insn cannot be used with different pointers"));
             }
             Some(_) => {}
@@ -195,11 +197,32 @@ impl Walker<'_> {
                 if access == Access::Write && ctx::packet_access(self.program.prog_type) != PacketAccess::ReadWrite {
                     return Err(Stop::access("cannot write into packet"));
                 }
+                self.writes_packet |= access == Access::Write;
                 self.check_packet(base, whole, bytes, false)?;
                 self.loaded_unknown(transfer);
             }
-            Kind::MapPtr { .. } => return Err(Stop::unsupported("access to a map object's fields")),
-            kind => return Err(Stop::access(format!("R{} invalid mem access '{}'", base.n(), kind.name()))),
+            Kind::Sock { kind: _, nullable: false } if access == Access::Write => {
+                return Err(Stop::access(format!("R{} cannot write into {}", base.n(), pointer.kind.name())));
+            }
+            Kind::Sock { kind, nullable: false } => {
+                self.check_socket(base, kind, whole, bytes)?;
+                self.loaded_unknown(transfer);
+            }
+            Kind::FlowKeys => {
+                self.check_flow_keys(base, whole, bytes)?;
+                self.loaded_unknown(transfer);
+            }
+            Kind::TracepointBuffer => {
+                self.check_tracepoint_buffer(base, whole, bytes)?;
+                self.loaded_unknown(transfer);
+            }
+            Kind::Object(_) if !pointer.kind.is_nullable() => {
+                return Err(Stop::unsupported("access to an object of the kernel"));
+            }
+            Kind::MapPtr { map } => return Err(self.refuse_map_field(base, map, whole, access)),
+            kind => {
+                return Err(Stop::access(format!("R{} invalid mem access '{}'", base.n(), kind.log_name(self.rules))));
+            }
         }
         self.narrow_loaded(transfer, bytes, signed);
         Ok(())
@@ -232,7 +255,7 @@ impl Walker<'_> {
 
     /// Kernel: `check_ptr_alignment` (6.1 … 7.3).
     #[doc(alias = "check_ptr_alignment")]
-    fn check_alignment(&self, pointer: &Reg, off: i64, bytes: u32, alignment: Alignment) -> Check {
+    pub fn check_alignment(&self, pointer: &Reg, off: i64, bytes: u32, alignment: Alignment) -> Check {
         let always = matches!(pointer.kind, Kind::Stack { .. }) || self.program.prog_flags & STRICT_ALIGNMENT != 0;
         if bytes == 1 || alignment == Alignment::Machine && !always {
             return Ok(());
@@ -255,9 +278,81 @@ impl Walker<'_> {
             Kind::MapValue { nullable: false, .. } => "value ",
             Kind::Ctx => "context ",
             Kind::Stack { .. } => "stack ",
+            Kind::Sock { kind: SockKind::Common, nullable: false } => "sock_common ",
+            Kind::Sock { kind: SockKind::Full, nullable: false } => "sock ",
+            Kind::Sock { kind: SockKind::Tcp, nullable: false } => "tcp_sock ",
+            Kind::Sock { kind: SockKind::Xdp, nullable: false } => "xdp_sock ",
+            Kind::FlowKeys => "flow keys ",
             _ => "",
         };
         Err(Stop::access(format!("misaligned {what}access off {offsets} size {bytes}")))
+    }
+
+    /// Kernel: `check_sock_access` (6.1 … 7.3).
+    #[doc(alias = "check_sock_access")]
+    fn check_socket(&self, base: RegNo, kind: SockKind, off: i64, bytes: u32) -> Check {
+        let n = base.n();
+        if self.reg(base).value.smin() < 0 {
+            let text = "min value is negative, either use unsigned index or do a if (index >=0) check.";
+            return Err(Stop::access(format!("R{n} {text}")));
+        }
+        match ctx::socket_load(kind, off, bytes) {
+            CtxAccess::Scalar { .. } => Ok(()),
+            _ => {
+                let name = kind.log_name();
+                Err(Stop::access(format!("R{n} invalid {name} access off={off} size={bytes}")))
+            }
+        }
+    }
+
+    /// Kernel: `check_flow_keys_access` (6.1 … 7.3).
+    #[doc(alias = "check_flow_keys_access")]
+    fn check_flow_keys(&self, base: RegNo, off: i64, bytes: u32) -> Check {
+        let off = match self.rules.walk.pointer_offset {
+            PointerOffset::Split => off,
+            PointerOffset::Folded => off.wrapping_add(self.reg(base).value.as_const().unwrap_or_default() as i64),
+        };
+        if off < 0 || off.saturating_add(i64::from(bytes)) > i64::from(ctx::FLOW_KEYS_BYTES) {
+            return Err(Stop::access(format!("invalid access to flow keys off={off} size={bytes}")));
+        }
+        Ok(())
+    }
+
+    /// Only the refusals that need no layout of the kernel's structures.
+    ///
+    /// Kernel: `check_ptr_to_map_access` (6.1 … 7.3).
+    #[doc(alias = "check_ptr_to_map_access")]
+    fn refuse_map_field(&self, base: RegNo, map: u32, off: i64, access: Access) -> Stop {
+        let map_type = self.program.maps.get(map as usize).map_or(MapType::Unspec, |m| m.map_type);
+        match maps::kernel_struct(map_type) {
+            Some(name) if off < 0 => {
+                Stop::access(format!("R{} is {name} invalid negative access: off={off}", base.n()))
+            }
+            Some(name) if access == Access::Write => Stop::access(format!("only read from {name} is supported")),
+            _ => Stop::unsupported("access to a map object's fields"),
+        }
+    }
+
+    /// Kernel: `check_tp_buffer_access` (6.1 … 7.3).
+    #[doc(alias = "check_tp_buffer_access")]
+    fn check_tracepoint_buffer(&self, base: RegNo, off: i64, bytes: u32) -> Check {
+        let (n, value) = (base.n(), &self.reg(base).value);
+        let variable = || {
+            let bits = bits_text(value.bits(), self.rules);
+            Stop::access(format!("R{n} invalid variable buffer offset: off={off}, var_off={bits}"))
+        };
+        match (self.rules.walk.pointer_offset, value.as_const()) {
+            (PointerOffset::Split, _) if off < 0 => {
+                Err(Stop::access(format!("R{n} invalid tracepoint buffer access: off={off}, size={bytes}")))
+            }
+            (PointerOffset::Split, Some(0)) => Ok(()),
+            (PointerOffset::Split, _) | (PointerOffset::Folded, None) => Err(variable()),
+            (PointerOffset::Folded, Some(at)) if off.wrapping_add(at as i64) < 0 => {
+                let text = format!("invalid negative tracepoint buffer offset: off={off}, var_off={}", at as i64);
+                Err(Stop::access(format!("R{n} {text}")))
+            }
+            (PointerOffset::Folded, Some(_)) => Ok(()),
+        }
     }
 
     /// A size of a map, in bytes.
@@ -396,10 +491,18 @@ impl Walker<'_> {
             CtxAccess::Packet => Kind::Packet { range: 0 },
             CtxAccess::PacketMeta => Kind::PacketMeta { range: 0 },
             CtxAccess::PacketEnd => Kind::PacketEnd,
+            CtxAccess::Socket(kind, null) => Kind::Sock { kind, nullable: null == MayBeNull::Yes },
+            CtxAccess::FlowKeys => Kind::FlowKeys,
+            CtxAccess::TracepointBuffer => Kind::TracepointBuffer,
+            CtxAccess::HookState => Kind::Object(Object::HookState),
+            CtxAccess::SkBuff => Kind::Object(Object::SkBuff),
         };
         if let Transfer::Load(dst) = transfer {
             let model = self.model();
-            let content = if kind == Kind::Scalar { Reg::unknown(model) } else { Reg::pointer(model, kind) };
+            let mut content = if kind == Kind::Scalar { Reg::unknown(model) } else { Reg::pointer(model, kind) };
+            if kind.is_nullable() {
+                content.id = self.new_id();
+            }
             self.set_reg(dst, content);
         }
         Ok(())
@@ -470,6 +573,14 @@ impl Walker<'_> {
         }
         Ok(Reg::pointer(self.model(), Kind::Func(subprog)))
     }
+}
+
+/// True for a pointer through which accesses are rewritten.
+///
+/// Kernel: `reg_type_mismatch_ok` (6.1 … 7.3), negated.
+#[doc(alias = "reg_type_mismatch_ok")]
+fn is_rewritten(kind: Kind) -> bool {
+    kind == Kind::Ctx || kind.is_socket() || matches!(kind, Kind::Object(_))
 }
 
 /// `BPF_F_RDONLY_PROG`.

@@ -20,6 +20,7 @@ mod branch;
 mod call;
 mod depth;
 mod facts;
+mod format;
 mod helper;
 pub mod liveness;
 mod log;

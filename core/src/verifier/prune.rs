@@ -166,7 +166,7 @@ impl Comparison<'_> {
         match old.kind {
             _ if cur.kind == Kind::NotInit => false,
             Kind::Scalar => cur.kind == Kind::Scalar && (!old.precise || cur.value.is_within(&old.value)),
-            Kind::MapKey { .. } | Kind::MapValue { .. } if old.kind.is_nullable() => {
+            Kind::MapKey { .. } | Kind::MapValue { .. } | Kind::MapSock { .. } if old.kind.is_nullable() => {
                 cur.kind.is_nullable() && old.same_but_ids(cur) && ids.same_6_1(old.id, cur.id)
             }
             Kind::MapKey { .. } | Kind::MapValue { .. } => {
@@ -206,7 +206,7 @@ impl Comparison<'_> {
                 }
                 ids.same_scalar(old, cur, self.rules.walk.scalar_ids) && cur.value.is_within(&old.value)
             }
-            Kind::MapKey { .. } | Kind::MapValue { .. } | Kind::Mem { .. } => {
+            Kind::MapKey { .. } | Kind::MapValue { .. } | Kind::MapSock { .. } | Kind::Mem { .. } => {
                 old.kind == cur.kind
                     && old.off == cur.off
                     && cur.value.is_within(&old.value)

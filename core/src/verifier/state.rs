@@ -9,7 +9,9 @@
 use super::precision::HistoryEntry;
 use crate::domain::Scalar;
 use crate::isa::InsnIdx;
-use crate::kernel::{RangeModel, ScalarLinks};
+use crate::kernel::ctx::{KernelSock, SockKind};
+use crate::kernel::helpers::RegClass;
+use crate::kernel::{RangeModel, RegisterStyle, Rules, ScalarLinks};
 use crate::program::SubprogIdx;
 use std::rc::Rc;
 
@@ -46,6 +48,64 @@ pub(super) enum Kind {
     Func(SubprogIdx),
     /// Memory that a helper returned.
     Mem { size: u32, nullable: bool, ringbuf: bool },
+    /// A socket.
+    Sock { kind: SockKind, nullable: bool },
+    /// A socket of a map before it is compared with NULL, where that makes it one.
+    MapSock { map: u32, kind: SockKind },
+    /// The keys of a flow dissector.
+    FlowKeys,
+    /// The buffer of a writable tracepoint.
+    TracepointBuffer,
+    /// An object of the kernel, which is handed on but not looked into.
+    Object(Object),
+}
+
+/// An object of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Object {
+    /// A task.
+    Task,
+    /// A task that is known to be alive.
+    TrustedTask,
+    /// A piece of a task's address space.
+    Vma,
+    /// A dynptr that a callback is given.
+    Dynptr,
+    /// What a netfilter hook knows.
+    HookState,
+    /// A packet.
+    SkBuff,
+    /// A socket, as the kernel sees it.
+    Sock { of: KernelSock, nullable: bool },
+}
+
+impl Object {
+    /// True when it cannot be NULL and is there.
+    #[doc(alias = "is_trusted_reg")]
+    pub fn is_trusted(self) -> bool {
+        matches!(self, Object::TrustedTask | Object::HookState | Object::SkBuff)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Object::Dynptr => "dynptr_ptr",
+            Object::Sock { nullable: true, .. } => "ptr_or_null_",
+            _ if self.is_trusted() => "trusted_ptr_",
+            _ => "ptr_",
+        }
+    }
+
+    /// The kernel's name of the structure, which states name after the type.
+    pub fn struct_name(self) -> &'static str {
+        match self {
+            Object::Task | Object::TrustedTask => "task_struct",
+            Object::Vma => "vm_area_struct",
+            Object::Dynptr => "",
+            Object::HookState => "nf_hook_state",
+            Object::SkBuff => "sk_buff",
+            Object::Sock { of, .. } => of.struct_name(),
+        }
+    }
 }
 
 /// `range` of a packet pointer that is known to be at the packet's end or beyond.
@@ -62,7 +122,14 @@ impl Kind {
     /// True while the pointer may still be NULL.
     #[doc(alias = "type_may_be_null")]
     pub fn is_nullable(self) -> bool {
-        matches!(self, Kind::MapValue { nullable: true, .. } | Kind::Mem { nullable: true, .. })
+        matches!(
+            self,
+            Kind::MapValue { nullable: true, .. }
+                | Kind::Mem { nullable: true, .. }
+                | Kind::Sock { nullable: true, .. }
+                | Kind::MapSock { .. }
+                | Kind::Object(Object::Sock { nullable: true, .. })
+        )
     }
 
     /// The kind after a check against NULL.
@@ -70,6 +137,8 @@ impl Kind {
         match self {
             Kind::MapValue { map, .. } => Kind::MapValue { map, nullable: false },
             Kind::Mem { size, ringbuf, .. } => Kind::Mem { size, ringbuf, nullable: false },
+            Kind::Sock { kind, .. } | Kind::MapSock { kind, .. } => Kind::Sock { kind, nullable: false },
+            Kind::Object(Object::Sock { of, .. }) => Kind::Object(Object::Sock { of, nullable: false }),
             other => other,
         }
     }
@@ -106,7 +175,27 @@ impl Kind {
             Kind::Mem { ringbuf: false, nullable: true, .. } => "mem_or_null",
             Kind::Mem { ringbuf: true, nullable: false, .. } => "ringbuf_mem",
             Kind::Mem { ringbuf: true, nullable: true, .. } => "ringbuf_mem_or_null",
+            Kind::Sock { kind, nullable: false } => kind.log_name(),
+            Kind::Sock { kind, nullable: true } => kind.log_name_or_null(),
+            Kind::MapSock { .. } => "map_value_or_null",
+            Kind::FlowKeys => "flow_keys",
+            Kind::TracepointBuffer => "tp_buffer",
+            Kind::Object(object) => object.name(),
         }
+    }
+
+    /// The name in the words of a version: 6.1 says otherwise where memory comes from.
+    pub fn log_name(self, rules: &Rules) -> &'static str {
+        match self {
+            Kind::Mem { ringbuf: true, nullable: false, .. } => RegClass::RingbufMem.log_name(rules),
+            Kind::Mem { ringbuf: true, .. } if rules.log.registers == RegisterStyle::EachRange => "alloc_mem_or_null",
+            other => other.name(),
+        }
+    }
+
+    /// True for a socket, also one that may be NULL.
+    pub fn is_socket(self) -> bool {
+        matches!(self, Kind::Sock { .. })
     }
 
     /// True when both are the same type, whatever they point to.

@@ -86,6 +86,9 @@ pub struct Facts {
     pub stack_depth: Vec<u16>,
     /// Instructions walked, over all paths.
     pub insns_processed: u32,
+    /// Some path writes to the packet through a pointer.
+    #[doc(alias = "seen_direct_write")]
+    pub writes_packet: bool,
 }
 
 /// One call of `bpf_loop` in the program.

@@ -179,6 +179,8 @@ pub(super) struct Walker<'a> {
     pub touched: Touched,
     pub log: Option<Log<'a>>,
     pub statistics: Statistics,
+    /// Some path wrote to the packet through a pointer.
+    pub writes_packet: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -214,6 +216,7 @@ impl<'a> Walker<'a> {
             touched: Touched::ALL,
             log,
             statistics: Statistics::default(),
+            writes_packet: false,
         }
     }
 
@@ -429,6 +432,11 @@ impl<'a> Walker<'a> {
             Op::CallHelper { id } => {
                 self.touch_result();
                 self.check_helper_call(id)
+            }
+            // One that a loader could not find does nothing; what is left of it after the walk refuses the program.
+            Op::CallKfunc { id: 0, .. } => {
+                self.touch_result();
+                Ok(Next::Straight)
             }
             Op::CallKfunc { id, .. } => Err(Stop::unsupported(format!("kfunc {id}"))),
             Op::Exit => self.check_exit(),

@@ -2,11 +2,13 @@
 
 use loopdiff::exec::{ExecRules, Form, Image, Site, SiteKind, UninitStackRead, Unsupported};
 use loopdiff::isa::{Imm64, Insn, InsnIdx, Op, decode};
+use loopdiff::kernel::ctx::PacketEnd;
 use loopdiff::kernel::limits::{HELPER_LOOP, INLINED_LOOP_LEN, LOOP_SPILL_BYTES};
 use loopdiff::program::{Layout, Program, subprog_target};
 
 /// Rules that allow all that some modelled kernel allows.
-pub const RULES: ExecRules = ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: 16 };
+pub const RULES: ExecRules =
+    ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: 16, packet_end: PacketEnd::Set };
 
 /// A program in some form, with what a [`Form`] borrows.
 pub struct Ready {

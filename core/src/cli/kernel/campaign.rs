@@ -59,7 +59,7 @@ impl KernelCampaign<'_> {
         let start = Instant::now();
         let pool = self.guests.start()?;
         let columns = columns::of_pool(&pool);
-        let mut comparison = Comparison::new(columns.clone(), self.jobs);
+        let mut comparison = Comparison::new(columns.clone(), Some(&pool), self.jobs);
         let mut kept: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut versions: Vec<KernelVersion> = columns.iter().filter_map(|column| column.version).collect();
         versions.dedup();

@@ -6,7 +6,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
 use crate::cli::options::Jobs;
 use crate::cli::output::{Output, Tone};
-use crate::guest::{Answer, Ask, Kernel};
+use crate::guest::{Answer, Ask, Kernel, Pool};
 use crate::isa::Insn;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::parity::{self, Aspect, Match, Parity, ParityTally};
@@ -41,7 +41,7 @@ pub struct Args {
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(folder) = &args.recorded {
         let recorded = columns::recorded(folder)?;
-        let mut comparison = Comparison::new(recorded.columns(), args.jobs);
+        let mut comparison = Comparison::new(recorded.columns(), None, args.jobs);
         for (programs, answers) in recorded.chunks(CHUNK) {
             comparison.chunk(&programs, answers, show(args, &recorded.columns(), output))?;
         }
@@ -51,7 +51,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let items = items::load(&args.paths)?;
     let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
     let columns = columns::of_pool(&pool);
-    let mut comparison = Comparison::new(columns.clone(), args.jobs);
+    let mut comparison = Comparison::new(columns.clone(), Some(&pool), args.jobs);
     for chunk in programs.chunks(CHUNK) {
         let answers = pool.answer_all(chunk, &Ask::default())?;
         comparison.chunk(chunk, answers, show(args, &columns, output))?;
@@ -110,16 +110,17 @@ impl Compared {
 /// Programs compared with kernels, and what that comes to.
 pub struct Comparison<'a> {
     columns: Vec<Column<'a>>,
+    pool: Option<&'a Pool>,
     jobs: Jobs,
     tallies: Vec<ParityTally>,
     groups: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Comparison<'a> {
-    /// Nothing compared yet.
-    pub fn new(columns: Vec<Column<'a>>, jobs: Jobs) -> Comparison<'a> {
+    /// Nothing compared yet. With a pool, what differs is asked for again.
+    pub fn new(columns: Vec<Column<'a>>, pool: Option<&'a Pool>, jobs: Jobs) -> Comparison<'a> {
         let tallies = vec![ParityTally::default(); columns.len()];
-        Comparison { columns, jobs, tallies, groups: BTreeMap::new() }
+        Comparison { columns, pool, jobs, tallies, groups: BTreeMap::new() }
     }
 
     /// Compares programs with their answers, by kernel; hands on what was found out about each, in order.
@@ -135,9 +136,12 @@ impl<'a> Comparison<'a> {
             .map(|program| (program, by_kernel.iter_mut().filter_map(Iterator::next).collect()))
             .collect();
         let work = |(program, answers): &(&Program, Vec<Answer>)| compare(program, answers, &self.columns);
-        let (tallies, groups) = (&mut self.tallies, &mut self.groups);
-        items::in_order(&cases, self.jobs, work, |n, compared| {
-            let Some((program, _)) = cases.get(n) else { return Ok(()) };
+        let (pool, tallies, groups) = (self.pool, &mut self.tallies, &mut self.groups);
+        items::in_order(&cases, self.jobs, work, |n, mut compared| {
+            let Some((program, answers)) = cases.get(n) else { return Ok(()) };
+            if let Some(pool) = pool {
+                measure_again(program, answers, pool, &mut compared)?;
+            }
             for (tally, parity) in tallies.iter_mut().zip(&compared.parity) {
                 parity.iter().for_each(|parity| tally.add(&program.name, parity));
             }
@@ -172,6 +176,39 @@ impl<'a> Comparison<'a> {
         }
         Ok(())
     }
+}
+
+/// Times that a kernel runs a program again whose results are not the model's.
+const AGAIN: usize = 3;
+
+/// Runs again what differs from the model: a result that is not the same each time on one kernel depends on the moment, and
+/// cannot be held against the model.
+fn measure_again(program: &Program, answers: &[Answer], pool: &Pool, compared: &mut Compared) -> Result<(), Failure> {
+    for (n, (first, parity)) in answers.iter().zip(&mut compared.parity).enumerate() {
+        let mut runs: Vec<(usize, &mut Match)> = parity
+            .iter_mut()
+            .flatten()
+            .filter(|(aspect, _)| *aspect == Aspect::Run)
+            .map(|(_, result)| result)
+            .enumerate()
+            .filter(|(_, result)| matches!(result, Match::Different { .. }))
+            .collect();
+        for _ in 0..AGAIN {
+            if runs.is_empty() {
+                break;
+            }
+            let again = pool.answer(n, std::slice::from_ref(program), &Ask::default())?;
+            let again = again.first().map_or(&[][..], |answer| &answer.runs);
+            runs.retain_mut(|(input, result)| match (first.runs.get(*input), again.get(*input)) {
+                (Some(first), Some(again)) if !first.same_results(again) => {
+                    **result = Match::NotCompared("the kernel's own runs differ".to_owned());
+                    false
+                }
+                _ => true,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Compares the model with what kernels say of a program, and these with each other.

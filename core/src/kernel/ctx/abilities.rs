@@ -140,3 +140,22 @@ pub fn test_run(prog_type: ProgType, rules: &Rules) -> TestRun {
         _ => TestRun::Unsupported,
     }
 }
+
+/// What a test run puts into the context's `data_end`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PacketEnd {
+    /// The end of the packet.
+    Set,
+    /// Nothing: it is 0, and the packet looks empty to a program that compares with it.
+    Unset,
+}
+
+/// Whether a program in a test run can find the end of its packet.
+///
+/// Kernel: `bpf_prog_test_run_skb` (6.1 … 7.3).
+pub fn packet_end(prog_type: ProgType, rules: &Rules) -> PacketEnd {
+    match prog_type {
+        ProgType::CgroupSkb if Span::until(KernelVersion::V6_12).holds(rules.tables.context) => PacketEnd::Unset,
+        _ => PacketEnd::Set,
+    }
+}

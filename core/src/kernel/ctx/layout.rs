@@ -4,7 +4,8 @@
 //! `*_is_valid_access` functions over them (6.1 … 7.3). A loader has all capabilities, no program is offloaded to a device.
 //! Invariants: fields are in order and do not overlap; every name in a policy is a field of its layout.
 
-use super::CtxAccess;
+use super::socket::SockKind;
+use super::{CtxAccess, MayBeNull};
 
 /// A field of a context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,14 +27,22 @@ pub enum Shape {
     Whole(u32),
     /// Read in elements of at most so many bytes, of which the element is loaded whole; written in whole elements.
     Narrow(u32),
+    /// Like `Narrow`, but only from the start of the field on; elsewhere in it as four bytes.
+    NarrowStart(u32),
+    /// Eight bytes from the start of the field on; elsewhere in it four bytes.
+    WideStart,
+    /// Like `Narrow(4)`, or eight bytes at a multiple of eight.
+    Address,
     /// A 16-bit field that was once 32 bits wide: like `Narrow(2)`, or four bytes.
     Port,
     /// In any pieces that stay inside.
     Bytes,
     /// An address in the packet, read as four bytes without sign extension.
     Packet(CtxAccess),
-    /// An address of an object that is not modelled, read as eight bytes.
-    Object(&'static str),
+    /// An address in the packet, read as eight bytes.
+    WidePacket(CtxAccess),
+    /// An address of an object, read as eight bytes.
+    Object(CtxAccess),
     /// Read as so many bytes, never written.
     ReadOnly(u32),
     /// Not at all.
@@ -51,7 +60,7 @@ pub(super) struct Policy {
     pub(super) writable: &'static [&'static str],
 }
 
-const fn field(name: &'static str, off: u32, bytes: u32, shape: Shape) -> Field {
+pub(super) const fn field(name: &'static str, off: u32, bytes: u32, shape: Shape) -> Field {
     Field { name, off, bytes, shape }
 }
 
@@ -88,7 +97,7 @@ pub const SK_BUFF: &[Field] = &[
     field("tstamp", 152, 8, Shape::Whole(8)),
     field("wire_len", 160, 4, Shape::Narrow(4)),
     field("gso_segs", 164, 4, Shape::Narrow(4)),
-    field("sk", 168, 8, Shape::Object("sock_common_or_null")),
+    field("sk", 168, 8, Shape::Object(CtxAccess::Socket(SockKind::Common, MayBeNull::Yes))),
     field("gso_size", 176, 4, Shape::Narrow(4)),
     field("tstamp_type", 180, 1, Shape::ReadOnly(1)),
     field("padding", 181, 3, Shape::Closed),
@@ -99,7 +108,7 @@ pub const SK_BUFF: &[Field] = &[
 const SK_BUFF_FLOW: &[Field] = &[
     field("data", 76, 4, Shape::Packet(CtxAccess::Packet)),
     field("data_end", 80, 4, Shape::Packet(CtxAccess::PacketEnd)),
-    field("flow_keys", 144, 8, Shape::Object("flow_keys")),
+    field("flow_keys", 144, 8, Shape::Object(CtxAccess::FlowKeys)),
 ];
 
 /// `struct xdp_md`, 24 bytes.
@@ -116,7 +125,7 @@ pub const XDP_MD: &[Field] = &[
 /// `struct bpf_sk_lookup`, 68 bytes and 4 of padding.
 #[doc(alias = "bpf_sk_lookup")]
 pub const SK_LOOKUP: &[Field] = &[
-    field("sk", 0, 8, Shape::Object("sock_or_null")),
+    field("sk", 0, 8, Shape::Object(CtxAccess::Socket(SockKind::Full, MayBeNull::Yes))),
     field("family", 8, 4, Shape::Narrow(4)),
     field("protocol", 12, 4, Shape::Narrow(4)),
     field("remote_ip4", 16, 4, Shape::Narrow(4)),
@@ -179,6 +188,13 @@ pub(super) const SCHED_CLS: Policy = Policy {
     fields: SK_BUFF,
     hidden: with_socket_fields![],
     writable: &["mark", "tc_index", "priority", "tc_classid", "cb", "tstamp", "queue_mapping"],
+};
+
+/// Kernel: `sk_skb_is_valid_access`.
+pub(super) const SK_SKB: Policy = Policy {
+    fields: SK_BUFF,
+    hidden: &["tc_classid", "data_meta", "tstamp", "wire_len", "hwtstamp", "tstamp_type", "mark"],
+    writable: &["tc_index", "priority"],
 };
 
 /// Kernel: `flow_dissector_is_valid_access`.

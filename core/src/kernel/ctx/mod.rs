@@ -2,17 +2,23 @@
 //! able to do.
 //!
 //! Stands for the `is_valid_access` callbacks of the verifier and the tables around them (6.1 … 7.3). Left out: contexts that
-//! BTF describes and those of socket and cgroup types; they are [`CtxAccess::Unmodelled`] by name. Nothing here looks at
+//! BTF describes; they are [`CtxAccess::Unmodelled`] by name. Nothing here looks at
 //! registers: the caller has folded a constant offset of the context pointer into the offset, as far as
 //! [`pointer_rule`] lets it.
 
 mod abilities;
+mod attached;
 mod layout;
 mod retval;
+mod socket;
 
-pub use abilities::{LegacyLoads, PacketAccess, TestRun, exists, legacy_loads, packet_access, rewrites_ctx, test_run};
+pub use abilities::{
+    LegacyLoads, PacketAccess, PacketEnd, TestRun, exists, legacy_loads, packet_access, packet_end, rewrites_ctx,
+    test_run,
+};
 pub use layout::{Field, PERF_EVENT_DATA, SK_BUFF, SK_LOOKUP, Shape, XDP_MD};
 pub use retval::{RetvalRange, retval_range};
+pub use socket::{FLOW_KEYS_BYTES, KernelSock, SOCK, SockKind, TCP_SOCK, XDP_SOCK, socket_load};
 
 use super::{KernelVersion, ProgType, Rules, span::Span};
 use KernelVersion::{V6_18, V7_3};
@@ -38,6 +44,15 @@ pub enum CtxUse {
     Write,
 }
 
+/// Whether a pointer may be null.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MayBeNull {
+    /// It points to something.
+    No,
+    /// It has to be compared with null first.
+    Yes,
+}
+
 /// What an access of the context is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CtxAccess {
@@ -52,6 +67,16 @@ pub enum CtxAccess {
     PacketMeta,
     /// The end of the packet.
     PacketEnd,
+    /// A socket.
+    Socket(SockKind, MayBeNull),
+    /// The keys that a flow dissector fills in.
+    FlowKeys,
+    /// The buffer of a writable tracepoint.
+    TracepointBuffer,
+    /// The state of a netfilter hook, an object of the kernel.
+    HookState,
+    /// The packet, as an object of the kernel.
+    SkBuff,
     /// Something that is not modelled, by the log's name of its type or by the program type's.
     Unmodelled(&'static str),
     /// Refused: see [`refusal`].
@@ -104,9 +129,19 @@ pub fn access(prog: ProgKind, off: i32, size: u32, how: CtxUse, rules: &Rules) -
         ProgType::Xdp if prog.attach_type == BPF_XDP_DEVMAP => by_field(&layout::XDP_DEVMAP, off, size, how),
         ProgType::Xdp => by_field(&layout::XDP, off, size, how),
         ProgType::SkLookup => by_field(&layout::SK_LOOKUP_ACCESS, off, size, how),
+        ProgType::SkSkb => by_field(&layout::SK_SKB, off, size, how),
+        ProgType::CgroupSock
+        | ProgType::CgroupSockAddr
+        | ProgType::CgroupSockopt
+        | ProgType::CgroupDevice
+        | ProgType::CgroupSysctl
+        | ProgType::SockOps
+        | ProgType::SkMsg
+        | ProgType::SkReuseport => attached::access(prog, off, size, how, rules),
         ProgType::PerfEvent => by_field(&layout::PERF_EVENT, off, size, how),
         ProgType::RawTracepoint => flat(0, RAW_TP_BYTES, off, size, how),
         ProgType::RawTracepointWritable => tracepoint_buffer(off, size, how),
+        ProgType::Netfilter => netfilter(off, size, how),
         ProgType::Tracepoint => flat(8, TRACEPOINT_BYTES, off, size, how),
         ProgType::Kprobe => kprobe(off, size, how, rules),
         ProgType::Syscall => syscall(off, size, rules),
@@ -129,11 +164,21 @@ pub const fn is_modelled(prog_type: ProgType) -> bool {
             | ProgType::FlowDissector
             | ProgType::Xdp
             | ProgType::SkLookup
+            | ProgType::SkSkb
+            | ProgType::CgroupSock
+            | ProgType::CgroupSockAddr
+            | ProgType::CgroupSockopt
+            | ProgType::CgroupDevice
+            | ProgType::CgroupSysctl
+            | ProgType::SockOps
+            | ProgType::SkMsg
+            | ProgType::SkReuseport
             | ProgType::PerfEvent
             | ProgType::RawTracepoint
             | ProgType::RawTracepointWritable
             | ProgType::Tracepoint
             | ProgType::Kprobe
+            | ProgType::Netfilter
             | ProgType::Syscall
     )
 }
@@ -161,9 +206,22 @@ fn before_start(prog_type: ProgType, off: i32, size: u32, how: CtxUse) -> CtxAcc
 /// The first argument of a writable raw tracepoint is its buffer.
 fn tracepoint_buffer(off: u32, size: u32, how: CtxUse) -> CtxAccess {
     match (off, size, how) {
-        (0, 8, CtxUse::Read | CtxUse::ReadSigned) => CtxAccess::Unmodelled("tp_buffer"),
+        (0, 8, CtxUse::Read | CtxUse::ReadSigned) => CtxAccess::TracepointBuffer,
         (0, ..) => CtxAccess::Invalid,
         _ => flat(0, RAW_TP_BYTES, off, size, how),
+    }
+}
+
+/// Two addresses of kernel objects, which are read whole.
+///
+/// Kernel: `nf_is_valid_access` (6.12 … 7.3).
+#[doc(alias = "nf_is_valid_access")]
+fn netfilter(off: u32, size: u32, how: CtxUse) -> CtxAccess {
+    match (off, size, how) {
+        (_, _, CtxUse::Write) => CtxAccess::Invalid,
+        (0, 8, _) => CtxAccess::HookState,
+        (8, 8, _) => CtxAccess::SkBuff,
+        _ => CtxAccess::Invalid,
     }
 }
 
@@ -197,15 +255,31 @@ fn by_shape(field: &Field, off: u32, size: u32, how: CtxUse) -> CtxAccess {
         Shape::Whole(bytes) => (size == bytes).then_some(PLAIN),
         Shape::Narrow(bytes) if writes => (size == bytes).then_some(PLAIN),
         Shape::Narrow(bytes) => narrow(bytes, size),
+        Shape::NarrowStart(bytes) if off == field.off => narrow(bytes, size),
+        Shape::NarrowStart(_) => (size == 4).then_some(PLAIN),
+        Shape::WideStart => (size == if off == field.off { 8 } else { 4 }).then_some(PLAIN),
+        Shape::Address => address(field, off, size, how),
         Shape::Port if size == 4 => Some(PLAIN),
         Shape::Port => narrow(2, size),
         Shape::Bytes => (off.saturating_add(size) <= field.off + field.bytes).then_some(PLAIN),
         Shape::Packet(pointer) => (size == 4 && how == CtxUse::Read).then_some(pointer),
-        Shape::Object(name) => (size == 8 && !writes).then_some(CtxAccess::Unmodelled(name)),
+        Shape::WidePacket(object) | Shape::Object(object) => (size == 8 && !writes).then_some(object),
         Shape::ReadOnly(bytes) => (size == bytes && !writes).then_some(PLAIN),
         Shape::Closed => None,
     };
     found.unwrap_or(CtxAccess::Invalid)
+}
+
+/// An IPv6 address, which also goes by halves.
+///
+/// Kernel: `bpf_ctx_wide_access_ok` (6.1 … 7.3).
+#[doc(alias = "bpf_ctx_wide_access_ok")]
+fn address(field: &Field, off: u32, size: u32, how: CtxUse) -> Option<CtxAccess> {
+    match (size, how) {
+        (8, _) => (off + 8 <= field.off + field.bytes).then_some(PLAIN),
+        (_, CtxUse::Write) => (size == 4).then_some(PLAIN),
+        _ => narrow(4, size),
+    }
 }
 
 /// Kernel: `bpf_ctx_narrow_access_ok` (6.1 … 7.3).

@@ -44,7 +44,7 @@ fn boundaries_of_every_type() {
         (RawTracepoint, 88, 8, Read, PLAIN), (RawTracepoint, 96, 8, Read, Invalid), (RawTracepoint, 95, 1, Read, PLAIN),
         (RawTracepoint, 4, 8, Read, Invalid), (RawTracepoint, -8, 8, Read, Invalid), (RawTracepoint, 0, 8, Write, Invalid),
         (RawTracepoint, 8, 4, ReadSigned, PLAIN), (RawTracepoint, 0, 0, Read, Invalid),
-        (RawTracepointWritable, 0, 8, Read, Unmodelled("tp_buffer")), (RawTracepointWritable, 0, 4, Read, Invalid),
+        (RawTracepointWritable, 0, 8, Read, CtxAccess::TracepointBuffer), (RawTracepointWritable, 0, 4, Read, Invalid),
         (RawTracepointWritable, 8, 8, Read, PLAIN), (RawTracepointWritable, 8, 8, Write, Invalid),
         // The first eight bytes of a tracepoint's record are the kernel's.
         (Tracepoint, 0, 8, Read, Invalid), (Tracepoint, 8, 8, Read, PLAIN), (Tracepoint, 8184, 8, Read, PLAIN),
@@ -61,7 +61,7 @@ fn boundaries_of_every_type() {
         (SocketFilter, 0, 4, Write, Invalid), (SocketFilter, 48, 8, Write, PLAIN), (SocketFilter, 56, 8, Read, PLAIN),
         (SocketFilter, 64, 8, Read, Invalid), (SocketFilter, 64, 4, Write, PLAIN), (SocketFilter, 67, 1, Write, PLAIN),
         (SocketFilter, 76, 4, Read, Invalid), (SocketFilter, 92, 4, Read, Invalid), (SocketFilter, 152, 8, Read, Invalid),
-        (SocketFilter, 168, 8, Read, Unmodelled("sock_common_or_null")), (SocketFilter, 168, 4, Read, Invalid),
+        (SocketFilter, 168, 8, Read, CtxAccess::Socket(SockKind::Common, MayBeNull::Yes)), (SocketFilter, 168, 4, Read, Invalid),
         (SchedCls, 76, 4, Read, Packet), (SchedCls, 80, 4, Read, PacketEnd), (SchedCls, 140, 4, Read, PacketMeta),
         (SchedCls, 76, 4, ReadSigned, Invalid), (SchedCls, 76, 2, Read, Invalid), (SchedCls, 76, 4, Write, Invalid),
         (SchedCls, 8, 4, Write, PLAIN), (SchedCls, 8, 2, Write, Invalid), (SchedCls, 152, 8, Write, PLAIN),
@@ -74,18 +74,18 @@ fn boundaries_of_every_type() {
         (CgroupSkb, 44, 4, Write, Invalid), (CgroupSkb, 180, 1, Read, Invalid),
         (LwtIn, 76, 4, Read, Packet), (LwtOut, 152, 8, Read, Invalid), (LwtXmit, 32, 4, Write, PLAIN),
         (LwtSeg6local, 44, 4, Write, Invalid),
-        (FlowDissector, 76, 4, Read, Packet), (FlowDissector, 144, 8, Read, Unmodelled("flow_keys")),
+        (FlowDissector, 76, 4, Read, Packet), (FlowDissector, 144, 8, Read, CtxAccess::FlowKeys),
         (FlowDissector, 0, 4, Read, Invalid),
         (Xdp, 0, 4, Read, Packet), (Xdp, 4, 4, Read, PacketEnd), (Xdp, 8, 4, Read, PacketMeta), (Xdp, 12, 4, Read, PLAIN),
         (Xdp, 12, 2, Read, Invalid), (Xdp, 12, 4, ReadSigned, PLAIN), (Xdp, 0, 4, ReadSigned, Invalid),
         (Xdp, 20, 4, Read, Invalid), (Xdp, 24, 4, Read, Invalid), (Xdp, 16, 4, Write, Invalid),
-        (SkLookup, 0, 8, Read, Unmodelled("sock_or_null")), (SkLookup, 0, 4, Read, Invalid), (SkLookup, 8, 4, Read, SCALAR4),
+        (SkLookup, 0, 8, Read, CtxAccess::Socket(SockKind::Full, MayBeNull::Yes)), (SkLookup, 0, 4, Read, Invalid), (SkLookup, 8, 4, Read, SCALAR4),
         (SkLookup, 36, 4, Read, PLAIN), (SkLookup, 36, 2, Read, CtxAccess::Scalar { field_bytes: Some(2) }),
         (SkLookup, 38, 2, Read, CtxAccess::Scalar { field_bytes: Some(2) }), (SkLookup, 64, 8, Read, Invalid),
         (SkLookup, 68, 4, Read, Invalid), (SkLookup, 8, 4, Write, Invalid),
         (Syscall, 0, 8, Write, PLAIN), (Syscall, 65532, 4, Read, PLAIN), (Syscall, 65534, 1, Read, PLAIN),
         (Syscall, 65535, 1, Read, Invalid), (Syscall, i32::MAX, 1, Read, Invalid), (Syscall, i32::MIN, 8, Read, Invalid),
-        (Tracing, 0, 8, Read, Unmodelled("tracing")), (Netfilter, 0, 8, Read, Unmodelled("netfilter")),
+        (Tracing, 0, 8, Read, Unmodelled("tracing")), (Netfilter, 0, 8, Read, CtxAccess::HookState), (Netfilter, 4, 4, Read, Invalid),
     ];
     for version in KernelVersion::ALL {
         for (prog_type, off, size, how, expected) in table {
@@ -116,6 +116,8 @@ fn what_the_version_decides() {
         assert_eq!(helper_memory(Syscall, &rules) == HelperMemory::Refused, !newest);
         assert_eq!(helper_memory(RawTracepoint, &rules), HelperMemory::Refused);
         assert_eq!(exists(Netfilter, &rules), version != V6_1);
+        assert_eq!(packet_end(CgroupSkb, &rules) == PacketEnd::Set, version >= V6_18);
+        assert_eq!(packet_end(SchedCls, &rules), PacketEnd::Set);
         assert_eq!(test_run(Netfilter, &rules) == TestRun::Unsupported, version == V6_1);
     }
     let devmap = ProgKind { prog_type: Xdp, attach_type: BPF_XDP_DEVMAP };

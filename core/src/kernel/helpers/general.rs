@@ -90,6 +90,19 @@ protos! {
     KALLSYMS_LOOKUP_NAME = kallsyms_lookup_name(PLAIN, SizeOrZero, Anything, FILL_U64) -> Integer;
     KALLSYMS_LOOKUP_NAME_7_3 = kallsyms_lookup_name(READ, SizeOrZero, Anything, FILL_U64) -> Integer;
 
+    SPIN_LOCK = spin_lock(SpinLock) -> Void;
+    SPIN_UNLOCK = spin_unlock(SpinLock) -> Void;
+    TIMER_INIT = timer_init(Timer, ConstMapPtr, Anything) -> Integer, GPL_ONLY;
+    TIMER_SET_CALLBACK = timer_set_callback(Timer, Func) -> Integer, GPL_ONLY;
+    TIMER_START = timer_start(Timer, Anything, Anything) -> Integer, GPL_ONLY;
+    TIMER_CANCEL = timer_cancel(Timer) -> Integer, GPL_ONLY;
+    GET_CURRENT_TASK_BTF = get_current_task_btf() -> Task, GPL_ONLY;
+    GET_CURRENT_TASK_BTF_6_12 = get_current_task_btf() -> TrustedTask, GPL_ONLY;
+    FIND_VMA = find_vma(Task, Anything, Func, StackOrNull, Anything) -> Integer;
+    USER_RINGBUF_DRAIN = user_ringbuf_drain(ConstMapPtr, Func, StackOrNull, Anything) -> Integer;
+
+    SNPRINTF = snprintf(PLAIN_OR_NULL, SizeOrZero, ConstStr, READ_OR_NULL, SizeOrZero) -> Integer, GPL_ONLY;
+    SNPRINTF_7_3 = snprintf(WRITE_OR_NULL, SizeOrZero, ConstStr, READ_OR_NULL, SizeOrZero) -> Integer, GPL_ONLY;
     SNPRINTF_BTF = snprintf_btf(PLAIN, Size, READ, Size, Anything) -> Integer;
     SNPRINTF_BTF_7_3 = snprintf_btf(WRITE, Size, READ, Size, Anything) -> Integer;
 }

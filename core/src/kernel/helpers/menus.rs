@@ -3,14 +3,17 @@
 //! Stands for the `*_func_proto` functions (6.1 … 7.3) of a loader with all capabilities, a licence that is compatible with
 //! the GPL, and the configuration of a distribution's kernel (BTF, cgroups, IPv6 segment routing, no error injection into
 //! kprobes). A menu is its own lines and, after them, those of the menu below it; the first line that holds decides.
-//! Program types whose context is described by BTF, or that live on sockets and cgroups, have no menu.
+//! Program types whose context is described by BTF have no menu. What depends on the attach type as well is in `attach`.
 
 use super::general as g;
 use super::names::id_of;
 use super::network as n;
 use super::proto::HelperProto;
+use super::sockets as s;
 use crate::kernel::KernelVersion::{V6_1, V6_12, V6_18, V7_3};
 use crate::kernel::{ProgType, Rules, span::Span};
+
+mod attached;
 
 /// What may be called.
 pub(super) struct Menu {
@@ -100,6 +103,15 @@ pub(super) fn of(prog_type: ProgType) -> Option<&'static Menu> {
         ProgType::LwtSeg6local => &LWT_SEG6LOCAL,
         ProgType::FlowDissector => &FLOW_DISSECTOR,
         ProgType::SkLookup => &SK_LOOKUP,
+        ProgType::SkSkb => &attached::SK_SKB,
+        ProgType::SkMsg => &attached::SK_MSG,
+        ProgType::SkReuseport => &attached::SK_REUSEPORT,
+        ProgType::SockOps => &attached::SOCK_OPS,
+        ProgType::CgroupSock => &attached::CGROUP_SOCK,
+        ProgType::CgroupSockAddr => &attached::CGROUP_SOCK_ADDR,
+        ProgType::CgroupSockopt => &attached::CGROUP_SOCKOPT,
+        ProgType::CgroupSysctl => &attached::CGROUP_SYSCTL,
+        ProgType::CgroupDevice => &attached::CGROUP_DEVICE,
         ProgType::Kprobe => &KPROBE,
         ProgType::Tracepoint => &TRACEPOINT,
         ProgType::PerfEvent => &PERF_EVENT,
@@ -150,18 +162,18 @@ static BASE: Menu = Menu {
         has(&g::PROBE_READ_KERNEL_STR),
         has(&g::SNPRINTF_BTF).only(Span::until(V6_18)),
         has(&g::SNPRINTF_BTF_7_3).only(Span::since(V7_3)),
-        // The verifier also parses the format string.
-        unmodelled("snprintf"),
-        unmodelled("spin_lock"),
-        unmodelled("spin_unlock"),
-        unmodelled("timer_init"),
-        unmodelled("timer_set_callback"),
-        unmodelled("timer_start"),
-        unmodelled("timer_cancel"),
+        has(&g::SNPRINTF).only(Span::until(V6_18)),
+        has(&g::SNPRINTF_7_3).only(Span::since(V7_3)),
+        has(&g::SPIN_LOCK),
+        has(&g::SPIN_UNLOCK),
+        has(&g::TIMER_INIT),
+        has(&g::TIMER_SET_CALLBACK),
+        has(&g::TIMER_START),
+        has(&g::TIMER_CANCEL),
         unmodelled("kptr_xchg"),
         unmodelled("per_cpu_ptr"),
         unmodelled("this_cpu_ptr"),
-        unmodelled("user_ringbuf_drain"),
+        has(&g::USER_RINGBUF_DRAIN),
         unmodelled("ringbuf_reserve_dynptr"),
         unmodelled("ringbuf_submit_dynptr"),
         unmodelled("ringbuf_discard_dynptr"),
@@ -169,7 +181,8 @@ static BASE: Menu = Menu {
         unmodelled("dynptr_read"),
         unmodelled("dynptr_write"),
         unmodelled("dynptr_data"),
-        unmodelled("get_current_task_btf"),
+        has(&g::GET_CURRENT_TASK_BTF).only(Span::until(V6_1)),
+        has(&g::GET_CURRENT_TASK_BTF_6_12).only(SINCE_6_12),
         unmodelled("task_pt_regs"),
         // For all program types since 6.12.
         has(&g::GET_CURRENT_PID_TGID).only(SINCE_6_12),
@@ -193,7 +206,7 @@ static BASE: Menu = Menu {
         unmodelled("task_storage_delete").only(SINCE_6_18),
         unmodelled("copy_from_user_task").only(SINCE_6_18),
         unmodelled("get_task_stack").only(SINCE_6_18),
-        unmodelled("find_vma").only(SINCE_6_18),
+        has(&g::FIND_VMA).only(SINCE_6_18),
     ],
     below: None,
 };
@@ -225,7 +238,7 @@ static TRACING: Menu = Menu {
         unmodelled("task_storage_delete"),
         unmodelled("copy_from_user_task"),
         unmodelled("get_task_stack"),
-        unmodelled("find_vma"),
+        has(&g::FIND_VMA),
     ],
     below: Some(&BASE),
 };
@@ -290,13 +303,13 @@ static SYSCALL: Menu = Menu {
         has(&g::KALLSYMS_LOOKUP_NAME_7_3).only(Span::since(V7_3)),
         unmodelled("skb_output"),
         unmodelled("xdp_output"),
-        unmodelled("skc_to_tcp6_sock"),
-        unmodelled("skc_to_tcp_sock"),
-        unmodelled("skc_to_tcp_timewait_sock"),
-        unmodelled("skc_to_tcp_request_sock"),
-        unmodelled("skc_to_udp6_sock"),
-        unmodelled("skc_to_unix_sock"),
-        unmodelled("skc_to_mptcp_sock"),
+        has(&s::SKC_TO_TCP6_SOCK),
+        has(&s::SKC_TO_TCP_SOCK),
+        has(&s::SKC_TO_TCP_TIMEWAIT_SOCK),
+        has(&s::SKC_TO_TCP_REQUEST_SOCK),
+        has(&s::SKC_TO_UDP6_SOCK),
+        has(&s::SKC_TO_UNIX_SOCK),
+        has(&s::SKC_TO_MPTCP_SOCK),
         unmodelled("sk_storage_get"),
         unmodelled("sk_storage_delete"),
         unmodelled("sock_from_file"),
@@ -313,13 +326,13 @@ static SYSCALL: Menu = Menu {
 static SK_BASE: Menu = Menu {
     lines: &[
         has(&g::KTIME_GET_COARSE_NS),
-        unmodelled("skc_to_tcp6_sock"),
-        unmodelled("skc_to_tcp_sock"),
-        unmodelled("skc_to_tcp_timewait_sock"),
-        unmodelled("skc_to_tcp_request_sock"),
-        unmodelled("skc_to_udp6_sock"),
-        unmodelled("skc_to_unix_sock"),
-        unmodelled("skc_to_mptcp_sock"),
+        has(&s::SKC_TO_TCP6_SOCK),
+        has(&s::SKC_TO_TCP_SOCK),
+        has(&s::SKC_TO_TCP_TIMEWAIT_SOCK),
+        has(&s::SKC_TO_TCP_REQUEST_SOCK),
+        has(&s::SKC_TO_UDP6_SOCK),
+        has(&s::SKC_TO_UNIX_SOCK),
+        has(&s::SKC_TO_MPTCP_SOCK),
     ],
     below: Some(&BASE),
 };
@@ -341,20 +354,25 @@ static SOCKET_FILTER: Menu = Menu {
 static CGROUP_SKB: Menu = Menu {
     lines: &[
         has(&g::GET_LOCAL_STORAGE),
+        has(&s::GET_RETVAL),
+        has(&s::SET_RETVAL),
         has(&n::SKB_CGROUP_ID),
         has(&n::SKB_ANCESTOR_CGROUP_ID),
         has(&n::SKB_ECN_SET_CE),
-        unmodelled("sk_fullsock"),
+        has(&s::SK_FULLSOCK),
         unmodelled("sk_storage_get"),
         unmodelled("sk_storage_delete"),
-        unmodelled("sk_cgroup_id"),
-        unmodelled("sk_ancestor_cgroup_id"),
-        unmodelled("sk_lookup_tcp"),
-        unmodelled("sk_lookup_udp"),
-        unmodelled("sk_release"),
-        unmodelled("skc_lookup_tcp"),
-        unmodelled("tcp_sock"),
-        unmodelled("get_listener_sock"),
+        has(&s::SK_CGROUP_ID),
+        has(&s::SK_ANCESTOR_CGROUP_ID),
+        has(&s::SK_LOOKUP_TCP).only(Span::until(V6_1)),
+        has(&s::SK_LOOKUP_TCP_6_12).only(SINCE_6_12),
+        has(&s::SK_LOOKUP_UDP).only(Span::until(V6_1)),
+        has(&s::SK_LOOKUP_UDP_6_12).only(SINCE_6_12),
+        has(&s::SKC_LOOKUP_TCP).only(Span::until(V6_1)),
+        has(&s::SKC_LOOKUP_TCP_6_12).only(SINCE_6_12),
+        has(&s::SK_RELEASE),
+        has(&s::TCP_SOCK),
+        has(&s::GET_LISTENER_SOCK),
     ],
     below: Some(&SOCKET_FILTER),
 };
@@ -408,18 +426,21 @@ static SCHED_CLS: Menu = Menu {
         has(&n::SKB_ANCESTOR_CGROUP_ID),
         has(&n::SKB_ECN_SET_CE),
         has(&n::SKB_SET_TSTAMP),
-        unmodelled("sk_fullsock"),
+        has(&s::SK_FULLSOCK),
         unmodelled("sk_storage_get"),
         unmodelled("sk_storage_delete"),
-        unmodelled("sk_lookup_tcp"),
-        unmodelled("sk_lookup_udp"),
-        unmodelled("sk_release"),
-        unmodelled("tcp_sock"),
-        unmodelled("get_listener_sock"),
-        unmodelled("skc_lookup_tcp"),
-        unmodelled("tcp_check_syncookie"),
-        unmodelled("tcp_gen_syncookie"),
-        unmodelled("sk_assign"),
+        has(&s::SK_LOOKUP_TCP).only(Span::until(V6_1)),
+        has(&s::SK_LOOKUP_TCP_6_12).only(SINCE_6_12),
+        has(&s::SK_LOOKUP_UDP).only(Span::until(V6_1)),
+        has(&s::SK_LOOKUP_UDP_6_12).only(SINCE_6_12),
+        has(&s::SKC_LOOKUP_TCP).only(Span::until(V6_1)),
+        has(&s::SKC_LOOKUP_TCP_6_12).only(SINCE_6_12),
+        has(&s::SK_RELEASE),
+        has(&s::TCP_SOCK),
+        has(&s::GET_LISTENER_SOCK),
+        has(&s::TCP_CHECK_SYNCOOKIE),
+        has(&s::TCP_GEN_SYNCOOKIE),
+        has(&s::SK_ASSIGN),
     ],
     below: Some(&SYNCOOKIE),
 };
@@ -460,12 +481,15 @@ static XDP: Menu = Menu {
         has(&n::FIB_LOOKUP_7_3).only(Span::since(V7_3)),
         has(&n::CHECK_MTU).only(Span::until(V6_1)),
         has(&n::CHECK_MTU_6_12).only(SINCE_6_12),
-        unmodelled("sk_lookup_udp"),
-        unmodelled("sk_lookup_tcp"),
-        unmodelled("sk_release"),
-        unmodelled("skc_lookup_tcp"),
-        unmodelled("tcp_check_syncookie"),
-        unmodelled("tcp_gen_syncookie"),
+        has(&s::SK_LOOKUP_TCP).only(Span::until(V6_1)),
+        has(&s::SK_LOOKUP_TCP_6_12).only(SINCE_6_12),
+        has(&s::SK_LOOKUP_UDP).only(Span::until(V6_1)),
+        has(&s::SK_LOOKUP_UDP_6_12).only(SINCE_6_12),
+        has(&s::SKC_LOOKUP_TCP).only(Span::until(V6_1)),
+        has(&s::SKC_LOOKUP_TCP_6_12).only(SINCE_6_12),
+        has(&s::SK_RELEASE),
+        has(&s::TCP_CHECK_SYNCOOKIE),
+        has(&s::TCP_GEN_SYNCOOKIE),
     ],
     below: Some(&SYNCOOKIE),
 };
@@ -475,7 +499,7 @@ static FLOW_DISSECTOR: Menu = Menu { lines: &[has(&n::SKB_LOAD_BYTES)], below: S
 
 /// Kernel: `sk_lookup_func_proto`.
 static SK_LOOKUP: Menu = Menu {
-    lines: &[has(&g::PERF_EVENT_OUTPUT), unmodelled("sk_assign"), unmodelled("sk_release")],
+    lines: &[has(&g::PERF_EVENT_OUTPUT), has(&s::SK_LOOKUP_ASSIGN), has(&s::SK_RELEASE)],
     below: Some(&SK_BASE),
 };
 

@@ -1,15 +1,17 @@
 //! Helpers: numbers, names, prototypes, and which program type may call which.
 //!
 //! Stands for the prototype tables and the `*_func_proto` functions (6.1 … 7.3), for a loader with all capabilities and a
-//! program under a licence that is compatible with the GPL. Left out: prototypes with BTF objects, sockets, locks, timers
+//! program under a licence that is compatible with the GPL. Left out: prototypes with BTF objects, locks, timers
 //! and dynptrs; such a helper is [`HelperLookup::Unmodelled`] by name. Invariant: a prototype's number and name agree with
 //! the list of all helpers.
 
+mod attach;
 mod general;
 mod menus;
 mod names;
 mod network;
 mod proto;
+mod sockets;
 mod table;
 
 pub use names::{helper_count, helper_id, helper_log_name, helper_name};
@@ -17,6 +19,7 @@ pub use proto::{
     Arg, ERRNO_MAX, HelperProto, MemAccess, MemArg, MemSize, Null, RegClass, Ret, RetRange, Traits, ret_range,
 };
 
+use super::ctx::ProgKind;
 use super::{KernelVersion, ProgType, Rules, span::Span};
 use menus::Entry;
 pub(super) use names::id_of;
@@ -53,6 +56,16 @@ pub fn lookup(id: i32, prog_type: ProgType, rules: &Rules) -> HelperLookup {
     }
 }
 
+/// The same for a program that is loaded for an attach type.
+///
+/// Kernel: the conditions on `expected_attach_type` in the `*_func_proto` functions (6.1 … 7.3).
+pub fn lookup_attached(id: i32, prog: ProgKind, rules: &Rules) -> HelperLookup {
+    match lookup(id, prog.prog_type, rules) {
+        HelperLookup::Proto(_) if !attach::allows(id, prog, rules) => HelperLookup::NotAllowed,
+        found => found,
+    }
+}
+
 /// The error number of every refusal below, as in errno.h: `EINVAL`.
 pub const REFUSAL_ERRNO: i32 = 22;
 
@@ -79,6 +92,39 @@ pub fn sleep_refusal(proto: &HelperProto, rules: &Rules) -> String {
     } else {
         format!("sleepable helper bpf_{}#{} in non-sleepable prog", proto.name, proto.id)
     }
+}
+
+/// The line of the log that refuses to release what was not acquired; the load fails with [`REFUSAL_ERRNO`].
+///
+/// Kernel: the release case of `check_func_arg` (6.1 … 7.3).
+pub fn release_refusal(proto: &HelperProto, reg: u8, rules: &Rules) -> String {
+    if Span::until(KernelVersion::V6_18).holds(rules.tables.helpers) {
+        format!("R{reg} must be referenced when passed to release function")
+    } else {
+        format!("release helper bpf_{} expects referenced PTR_TO_BTF_ID passed to R{reg}", proto.name)
+    }
+}
+
+/// The line of the log that refuses a tail call through another map than an array of programs; the load fails with
+/// [`REFUSAL_ERRNO`].
+///
+/// Kernel: `record_func_key` (6.1 … 7.3).
+pub fn tail_call_refusal(rules: &Rules) -> &'static str {
+    if Span::until(KernelVersion::V6_12).holds(rules.tables.helpers) {
+        "kernel subsystem misconfigured verifier"
+    } else {
+        "expected prog array map for tail call"
+    }
+}
+
+/// The numbers, as signed 32-bit ones, that `set_retval` may be given, where the verifier looks.
+///
+/// Kernel: the `set_retval` case of `check_helper_call` (7.3).
+pub fn set_retval_range(prog: ProgKind, rules: &Rules) -> Option<(i32, i32)> {
+    /// `BPF_CGROUP_GETSOCKOPT`, which may return anything.
+    const GETSOCKOPT: u32 = 21;
+    let any = prog.prog_type == ProgType::CgroupSockopt && prog.attach_type == GETSOCKOPT;
+    (!any && Span::since(KernelVersion::V7_3).holds(rules.tables.helpers)).then_some((-(ERRNO_MAX as i32), 0))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a helper takes and gives, in the verifier's terms.
 
+use crate::kernel::ctx::{KernelSock, SockKind};
 use crate::kernel::{KernelVersion, Rules, span::Span};
 
 /// The prototype of a helper.
@@ -34,6 +35,10 @@ bitflags::bitflags! {
         const MIGHT_SLEEP = 8;
         /// Scratches only R0 and its own arguments (`allow_fastcall`).
         const FASTCALL = 16;
+        /// What it returns has to be released, unless it is null (`is_acquire_function`).
+        const ACQUIRES = 32;
+        /// What it returns is its argument under another type (`is_ptr_cast_function`).
+        const CASTS = 64;
     }
 }
 
@@ -61,6 +66,30 @@ pub enum Ret {
     /// A record of a ring buffer as large as the `AllocSizeOrZero` argument, or null; the call acquires a reference
     /// (`RET_PTR_TO_RINGBUF_MEM_OR_NULL`, in 6.1 `RET_PTR_TO_ALLOC_MEM_OR_NULL`).
     RingbufMemOrNull,
+    /// A full socket, or null (`RET_PTR_TO_SOCKET_OR_NULL`).
+    SocketOrNull,
+    /// The common part of a socket, or null (`RET_PTR_TO_SOCK_COMMON_OR_NULL`).
+    SockCommonOrNull,
+    /// A TCP socket, or null (`RET_PTR_TO_TCP_SOCK_OR_NULL`).
+    TcpSockOrNull,
+    /// A kernel's socket, or null (`RET_PTR_TO_BTF_ID_OR_NULL`).
+    KernelSockOrNull(KernelSock),
+    /// A task (`RET_PTR_TO_BTF_ID`).
+    Task,
+    /// A task that is known to be alive (`RET_PTR_TO_BTF_ID_TRUSTED`).
+    TrustedTask,
+}
+
+impl Ret {
+    /// The kind of socket, where one is returned.
+    pub const fn socket(self) -> Option<SockKind> {
+        match self {
+            Ret::SocketOrNull => Some(SockKind::Full),
+            Ret::SockCommonOrNull => Some(SockKind::Common),
+            Ret::TcpSockOrNull => Some(SockKind::Tcp),
+            _ => None,
+        }
+    }
 }
 
 /// What an argument register must hold.
@@ -95,6 +124,20 @@ pub enum Arg {
     CtxOrNull,
     /// A record of a ring buffer; the call releases its reference (`ARG_PTR_TO_RINGBUF_MEM | OBJ_RELEASE`).
     RingbufMem,
+    /// A socket (`ARG_PTR_TO_SOCK_COMMON`).
+    Sock,
+    /// A full socket or null (`ARG_PTR_TO_SOCKET_OR_NULL`).
+    SocketOrNull,
+    /// A socket, or a kernel's object that is one (`ARG_PTR_TO_BTF_ID_SOCK_COMMON`).
+    AnySock,
+    /// The same; the call releases its reference (`ARG_PTR_TO_BTF_ID_SOCK_COMMON | OBJ_RELEASE`).
+    ReleasedSock,
+    /// A lock in a map's value (`ARG_PTR_TO_SPIN_LOCK`).
+    SpinLock,
+    /// A timer in a map's value (`ARG_PTR_TO_TIMER`).
+    Timer,
+    /// A task (`ARG_PTR_TO_BTF_ID` of `task_struct`).
+    Task,
     /// A subprogram (`ARG_PTR_TO_FUNC`).
     Func,
     /// An address on the stack or null (`ARG_PTR_TO_STACK_OR_NULL`).
@@ -170,7 +213,15 @@ impl Arg {
 
     /// Whether null (a number known to be zero) is taken without a look at the type.
     pub const fn may_be_null(self) -> bool {
-        matches!(self, Arg::CtxOrNull | Arg::StackOrNull | Arg::Mem(MemArg { null: Null::Allowed, .. }))
+        matches!(
+            self,
+            Arg::CtxOrNull | Arg::StackOrNull | Arg::SocketOrNull | Arg::Mem(MemArg { null: Null::Allowed, .. })
+        )
+    }
+
+    /// Whether the call releases the argument's reference (`OBJ_RELEASE`).
+    pub const fn is_released(self) -> bool {
+        matches!(self, Arg::RingbufMem | Arg::ReleasedSock)
     }
 
     /// The types that the register may have, in the order of the log's "expected=" list. Before the comparison the
@@ -190,8 +241,19 @@ impl Arg {
             Arg::MapKey | Arg::MapValue(_) | Arg::Mem(_) => mem_classes(rules),
             Arg::Ctx | Arg::CtxOrNull => &[RegClass::Ctx],
             Arg::RingbufMem => &[RegClass::RingbufMem],
+            Arg::Sock => SOCK_CLASSES.get(..4).unwrap_or(SOCK_CLASSES),
+            Arg::SocketOrNull => &[RegClass::Sock(SockKind::Full)],
+            Arg::AnySock | Arg::ReleasedSock if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => {
+                SOCK_CLASSES.get(..5).unwrap_or(SOCK_CLASSES)
+            }
+            Arg::AnySock | Arg::ReleasedSock => SOCK_CLASSES,
             Arg::Func => &[RegClass::Func],
             Arg::StackOrNull => &[RegClass::Stack],
+            Arg::Timer => &[RegClass::MapValue],
+            Arg::SpinLock if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => &[RegClass::MapValue],
+            Arg::SpinLock => &[RegClass::MapValue, RegClass::BtfId],
+            Arg::Task if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => &[RegClass::BtfId],
+            Arg::Task => &[RegClass::BtfId, RegClass::TrustedBtfId, RegClass::RcuBtfId],
             Arg::ConstStr => &[RegClass::MapValue],
         }
     }
@@ -222,8 +284,14 @@ pub enum RegClass {
     RingbufMem,
     /// A buffer of an iterator or a writable tracepoint.
     Buf,
+    /// A socket.
+    Sock(SockKind),
+    /// A kernel object.
+    BtfId,
     /// A kernel object that is trusted.
     TrustedBtfId,
+    /// A kernel object that RCU protects.
+    RcuBtfId,
     /// A subprogram.
     Func,
 }
@@ -247,7 +315,10 @@ impl RegClass {
             RegClass::RingbufMem if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => "alloc_mem",
             RegClass::RingbufMem => "ringbuf_mem",
             RegClass::Buf => "buf",
+            RegClass::Sock(kind) => kind.log_name(),
+            RegClass::BtfId => "ptr_",
             RegClass::TrustedBtfId => "trusted_ptr_",
+            RegClass::RcuBtfId => "rcu_ptr_",
             RegClass::Func => "func",
         }
     }
@@ -255,6 +326,16 @@ impl RegClass {
 
 const KEY_CLASSES_6_1: &[RegClass] =
     &[RegClass::Stack, RegClass::Packet, RegClass::PacketMeta, RegClass::MapKey, RegClass::MapValue];
+
+/// The socket types; for some arguments, and in 6.1, only a beginning of the list.
+const SOCK_CLASSES: &[RegClass] = &[
+    RegClass::Sock(SockKind::Common),
+    RegClass::Sock(SockKind::Full),
+    RegClass::Sock(SockKind::Tcp),
+    RegClass::Sock(SockKind::Xdp),
+    RegClass::BtfId,
+    RegClass::TrustedBtfId,
+];
 
 /// The memory types of 7.3; older versions know a beginning of the list.
 const MEM_CLASSES: &[RegClass] = &[

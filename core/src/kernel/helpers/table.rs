@@ -36,11 +36,11 @@ pub(super) const fn pad(given: &[Arg]) -> [Arg; 5] {
 
 /// Prototypes, a line each: `NAME = helper(arguments) -> result, TRAITS;`, and `ALL` of them.
 macro_rules! protos {
-    ($($name:ident = $helper:ident($($arg:expr),*) -> $ret:ident $(, $property:ident)*;)*) => {
+    ($($name:ident = $helper:ident($($arg:expr),*) -> $ret:ident $(($of:expr))? $(, $property:ident)*;)*) => {
         $(pub(super) static $name: HelperProto = HelperProto {
             id: id_of(stringify!($helper)),
             name: stringify!($helper),
-            ret: Ret::$ret,
+            ret: Ret::$ret $(($of))?,
             args: pad(&[$($arg),*]),
             traits: Traits::empty()$(.union(Traits::$property))*,
         };)*

@@ -46,7 +46,7 @@ fn names_and_numbers_are_one_to_one() {
 
 #[test]
 fn prototypes_are_well_formed() {
-    for proto in general::ALL.iter().chain(network::ALL) {
+    for proto in general::ALL.iter().chain(network::ALL).chain(sockets::ALL) {
         assert_eq!(helper_name(proto.id), Some(proto.name));
         let used = proto.args.iter().take_while(|a| **a != Arg::Unused).count();
         assert!(proto.args[used..].iter().all(|a| *a == Arg::Unused), "{}: a hole in the arguments", proto.name);
@@ -60,7 +60,7 @@ fn prototypes_are_well_formed() {
                 proto.name
             );
             if matches!(arg, Arg::MapKey | Arg::MapValue(_)) {
-                assert_eq!(proto.args[0], Arg::ConstMapPtr, "{}: the map comes first", proto.name);
+                assert!(proto.args[..n].contains(&Arg::ConstMapPtr), "{}: the map comes before", proto.name);
             }
         }
         if proto.is(Traits::CHANGES_PACKET) {
@@ -150,13 +150,19 @@ fn availability_agrees_with_the_sources() {
         ("perf_event_output", Netfilter,           ["no",         "no",         "no",         "no"]),
         ("sys_bpf", Syscall,                       ["yes",        "yes",        "yes",        "yes"]),
         ("sys_bpf", RawTracepoint,                 ["no",         "no",         "no",         "no"]),
-        ("sk_lookup_tcp", Xdp,                     ["unmodelled", "unmodelled", "unmodelled", "unmodelled"]),
+        ("sk_lookup_tcp", Xdp,                     ["yes",        "yes",        "yes",        "yes"]),
+        ("sk_lookup_tcp", SkMsg,                   ["no",         "no",         "no",         "no"]),
+        ("bind", CgroupSockAddr,                   ["yes",        "yes",        "yes",        "yes"]),
+        ("get_current_comm", CgroupDevice,         ["yes",        "yes",        "yes",        "yes"]),
+        ("get_current_uid_gid", SkMsg,             ["yes",        "yes",        "yes",        "yes"]),
+        ("current_task_under_cgroup", CgroupSock,  ["no",         "yes",        "yes",        "yes"]),
+        ("setsockopt", CgroupSock,                 ["no",         "no",         "no",         "yes"]),
         ("sk_lookup_tcp", RawTracepoint,           ["no",         "no",         "no",         "no"]),
         ("ktime_get_coarse_ns", Xdp,               ["yes",        "yes",        "yes",        "yes"]),
         ("ktime_get_coarse_ns", RawTracepoint,     ["no",         "no",         "no",         "no"]),
         ("cgrp_storage_get", Xdp,                  ["invalid",    "unmodelled", "unmodelled", "unmodelled"]),
-        ("find_vma", Xdp,                          ["no",         "no",         "unmodelled", "unmodelled"]),
-        ("get_retval", CgroupSkb,                  ["no",         "no",         "no",         "no"]),
+        ("find_vma", Xdp,                          ["no",         "no",         "yes",        "yes"]),
+        ("get_retval", CgroupSkb,                  ["yes",        "yes",        "yes",        "yes"]),
         ("unspec", Xdp,                            ["no",         "no",         "no",         "no"]),
     ];
     for (helper, prog_type, expected) in table {
@@ -191,6 +197,31 @@ fn accepted_types_are_listed_in_the_log_order() {
     assert_eq!(list(Arg::MapKey, V6_12), newer);
     assert_eq!(list(table::FILL, V7_3), format!("{newer}, ctx"));
     assert_eq!(list(Arg::StackOrNull, V7_3), "fp");
+    assert_eq!(list(Arg::Sock, V7_3), "sock_common, sock, tcp_sock, xdp_sock");
+    assert_eq!(list(Arg::AnySock, V6_1), "sock_common, sock, tcp_sock, xdp_sock, ptr_");
+    assert_eq!(list(Arg::ReleasedSock, V6_12), "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_");
+}
+
+#[test]
+fn attach_types_decide() {
+    let allowed = |helper: &str, prog_type, attach_type, v| {
+        let id = helper_id(helper).expect("a helper's name");
+        let prog = ProgKind { prog_type, attach_type };
+        matches!(lookup_attached(id, prog, &rules(v)), HelperLookup::Proto(_))
+    };
+    for v in KernelVersion::ALL {
+        use ProgType::*;
+        assert!(!allowed("get_retval", CgroupSkb, 0, v) && !allowed("set_retval", CgroupDevice, 0, v));
+        assert!(allowed("get_retval", CgroupSock, 0, v) && allowed("set_retval", CgroupDevice, 6, v));
+        assert!(allowed("bind", CgroupSockAddr, 10, v) && !allowed("bind", CgroupSockAddr, 8, v));
+        assert!(allowed("setsockopt", CgroupSockopt, 22, v) && !allowed("setsockopt", CgroupSockopt, 21, v));
+        assert!(allowed("setsockopt", SockOps, 3, v));
+        assert_eq!(allowed("getsockopt", CgroupSockAddr, 52, v), v <= V6_12);
+    }
+    let release = sockets::SK_RELEASE;
+    assert_eq!(release_refusal(&release, 1, &rules(V6_1)), "R1 must be referenced when passed to release function");
+    let newer = "release helper bpf_sk_release expects referenced PTR_TO_BTF_ID passed to R1";
+    assert_eq!(release_refusal(&release, 1, &rules(V7_3)), newer);
 }
 
 #[test]

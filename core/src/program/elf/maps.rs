@@ -11,6 +11,8 @@ use crate::program::{InputError, MapDef};
 const RDONLY_PROG: u32 = 1 << 7;
 /// Bytes of a key of an array.
 const ARRAY_KEY_BYTES: u32 = 4;
+/// Bytes of a file descriptor.
+const DESCRIPTOR_BYTES: u32 = 4;
 /// Bytes of `struct bpf_map_def`.
 const LEGACY_BYTES: usize = 20;
 
@@ -145,10 +147,15 @@ fn by_type(btf: &Btf, section: usize, var: &VarInfo) -> Result<ObjectMap, InputE
             "map_flags" => def.flags = number()?,
             "key_size" => set_size(&mut def.key_size, number()?).map_err(&wrong)?,
             "value_size" => set_size(&mut def.value_size, number()?).map_err(&wrong)?,
+            "value" if let Some(what) = special_field(btf, member) => {
+                unsupported = Some(format!("`struct {what}` in the values of map `{name}`"));
+            }
             "key" => set_size(&mut def.key_size, size()?).map_err(&wrong)?,
             "value" => set_size(&mut def.value_size, size()?).map_err(&wrong)?,
             "numa_node" | "pinning" => {}
             "map_extra" if number()? == 0 => {}
+            // The programs of the array are loaded by themselves: each sees the array empty.
+            "values" if def.map_type == MapType::ProgArray => def.value_size = DESCRIPTOR_BYTES,
             "map_extra" | "values" => unsupported = Some(format!("`{field}` of map `{name}`")),
             _ => return Err(wrong(&format!("unknown field \"{field}\""))),
         }
@@ -161,6 +168,29 @@ fn by_type(btf: &Btf, section: usize, var: &VarInfo) -> Result<ObjectMap, InputE
         def.max_entries = 1;
     }
     Ok(ObjectMap { def, section, place: Place::Definition(u64::from(var.offset)), unsupported })
+}
+
+/// Types that the kernel manages where they lie in a map's value, and finds by the value's type.
+const SPECIAL: [&str; 8] = [
+    "bpf_spin_lock",
+    "bpf_res_spin_lock",
+    "bpf_timer",
+    "bpf_wq",
+    "bpf_task_work",
+    "bpf_list_head",
+    "bpf_rb_root",
+    "bpf_refcount",
+];
+
+/// The special type of a member of what a map's values are, if there is one.
+fn special_field<'a>(btf: &'a Btf, value: &Member) -> Option<&'a str> {
+    let body = |id| btf.skip_modifiers(id).and_then(|id| btf.get(id)).map(|t| &t.body);
+    let Some(Body::Struct { members, .. }) = body(pointee(btf, value)?) else { return None };
+    members.iter().find_map(|m| {
+        let id = btf.skip_modifiers(m.to)?;
+        let name = btf.name(id);
+        SPECIAL.contains(&name).then_some(name)
+    })
 }
 
 fn set_size(field: &mut u32, size: u32) -> Result<(), &'static str> {

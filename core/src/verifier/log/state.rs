@@ -4,6 +4,7 @@
 
 use super::Touched;
 use crate::domain::Scalar;
+use crate::kernel::ctx::SockKind;
 use crate::kernel::{LivenessModel, ReferenceStyle, RegisterStyle, Rules};
 use crate::program::{MapDef, Program};
 use crate::verifier::state::{Byte, Cell, Frame, Kind, Link, Marks, Reference, Reg, SLOT_BYTES, Slot};
@@ -121,16 +122,12 @@ impl Printer<'_> {
     }
 
     fn name(&self, kind: Kind) -> &'static str {
-        match (kind, self.rules.log.registers) {
-            (Kind::Mem { ringbuf: true, nullable: false, .. }, RegisterStyle::EachRange) => "alloc_mem",
-            (Kind::Mem { ringbuf: true, nullable: true, .. }, RegisterStyle::EachRange) => "alloc_mem_or_null",
-            _ => kind.name(),
-        }
+        kind.log_name(self.rules)
     }
 
     fn map(&self, kind: Kind) -> Option<&MapDef> {
         match kind {
-            Kind::MapPtr { map } | Kind::MapValue { map, .. } | Kind::MapKey { map } => {
+            Kind::MapPtr { map } | Kind::MapValue { map, .. } | Kind::MapKey { map } | Kind::MapSock { map, .. } => {
                 self.program.maps.get(map as usize)
             }
             _ => None,
@@ -150,12 +147,18 @@ impl Printer<'_> {
         let sizes = self.map(reg.kind).map(|m| (m.key_size, m.value_size));
         let name = self.name(reg.kind);
         self.out.push_str(name);
+        self.out.push_str(struct_name(reg.kind));
         self.out.push('(');
         let mut list = Attributes { out: self.out, first: true };
         if reg.id != 0 {
             list.add(format_args!("id={}", reg.id));
         }
-        if matches!(reg.kind, Kind::Mem { .. }) && reg.reference != 0 {
+        let shows_reference = match reg.kind {
+            Kind::Mem { .. } => true,
+            Kind::Sock { kind, .. } => matches!(kind, SockKind::Full | SockKind::Tcp),
+            _ => false,
+        };
+        if shows_reference && reg.reference != 0 {
             list.add(format_args!("ref_obj_id={}", reg.reference));
         }
         if !is_scalar {
@@ -187,7 +190,10 @@ impl Printer<'_> {
                     return self.signed((known as i64).wrapping_add(i64::from(reg.off)));
                 }
             }
-            (kind, _) => self.out.push_str(kind.name()),
+            (kind, _) => {
+                self.out.push_str(kind.name());
+                self.out.push_str(struct_name(kind));
+            }
         }
         let sizes = self.map(reg.kind).map(|m| (m.key_size, m.value_size));
         self.out.push('(');
@@ -227,6 +233,11 @@ impl Printer<'_> {
     fn signed(&mut self, value: i64) {
         self.out.push_str(&signed_text(value));
     }
+}
+
+/// What a pointer to an object of the kernel points to.
+fn struct_name(kind: Kind) -> &'static str {
+    if let Kind::Object(object) = kind { object.struct_name() } else { "" }
 }
 
 #[doc(alias = "slot_type_char")]

@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::kernel::limits::INSNS_MAX;
-use crate::kernel::{ProgType, StructureRules};
+use crate::kernel::{ProgType, StructureRules, UnixAddresses};
 use crate::program::Program;
 use crate::verifier::Errno;
 
@@ -13,6 +13,8 @@ const F_TOKEN_FD: u32 = 1 << 16;
 /// The higher of the two attach types that a cgroup's packet program takes.
 const CGROUP_INET_EGRESS: u32 = 1;
 
+/// The attach type of a netfilter program, which 6.1 does not have.
+const NETFILTER: u32 = 45;
 /// The attach type of a socket lookup program.
 const SK_LOOKUP: u32 = 36;
 
@@ -41,12 +43,26 @@ pub(super) fn check(program: &Program, rules: &StructureRules) -> Result<(), Ref
     match program.prog_type {
         ProgType::Unspec => invalid("(no program type)".to_owned()),
         ProgType::CgroupSkb if attach > CGROUP_INET_EGRESS => invalid(format!("(attach type {attach})")),
+        ProgType::CgroupSock if !matches!(attach, 0 | 2 | 12 | 13 | 34) => invalid(format!("(attach type {attach})")),
+        ProgType::CgroupSockAddr if !attaches_to_address(attach, rules) => invalid(format!("(attach type {attach})")),
+        ProgType::CgroupSockopt if !matches!(attach, 21 | 22) => invalid(format!("(attach type {attach})")),
+        ProgType::Netfilter if attach != NETFILTER || rules.unix_addresses == UnixAddresses::Unknown => {
+            invalid(format!("(attach type {attach})"))
+        }
+        ProgType::SkReuseport if !matches!(attach, 0 | 39 | 40) => invalid(format!("(attach type {attach})")),
         ProgType::SkLookup if attach != SK_LOOKUP => invalid(format!("(attach type {attach})")),
         ProgType::Syscall if attach != 0 => invalid(format!("(attach type {attach})")),
+        ProgType::Tracing => Ok(()),
         _ if rules.tracing_attach_types.list().contains(&attach) => invalid(format!("(attach type {attach})")),
         t if !is_modelled(t) => Err(Refusal::unsupported(None, format!("program type {t}"))),
         _ => Ok(()),
     }
+}
+
+/// Whether an attach type is one of programs of socket addresses: of IP, and since 6.7 of Unix sockets.
+fn attaches_to_address(attach: u32, rules: &StructureRules) -> bool {
+    let unix = rules.unix_addresses == UnixAddresses::Known;
+    matches!(attach, 8..=11 | 14 | 15 | 19 | 20 | 29..=32) || unix && matches!(attach, 49..=53)
 }
 
 /// Program types whose context, helpers and return values are modelled.
@@ -68,6 +84,17 @@ fn is_modelled(prog_type: ProgType) -> bool {
             | LwtSeg6local
             | FlowDissector
             | SkLookup
+            | SkSkb
+            | SkMsg
+            | SkReuseport
+            | SockOps
+            | CgroupSock
+            | CgroupSockAddr
+            | CgroupSockopt
+            | CgroupSysctl
+            | CgroupDevice
+            | Netfilter
+            | Lsm
             | RawTracepoint
             | RawTracepointWritable
             | Syscall
@@ -76,11 +103,18 @@ fn is_modelled(prog_type: ProgType) -> bool {
 
 /// Checks that a program that asks for sleep may have it.
 ///
-/// Kernel: `check_attach_btf_id`, `can_be_sleepable` (6.1 … 7.3), for types that attach to no BTF id.
+/// Programs of tracing and of security hooks come without what they attach to, which the container does not hold.
+///
+/// Kernel: `check_attach_btf_id`, `bpf_check_attach_target`, `can_be_sleepable` (6.1 … 7.3).
+#[doc(alias = "bpf_check_attach_target")]
 #[doc(alias = "check_attach_btf_id")]
 pub(super) fn check_sleepable(program: &Program, rules: &StructureRules) -> Result<(), Refusal> {
     match (program.prog_type, is_sleepable(program)) {
         (ProgType::Syscall, false) => invalid("Syscall programs can only be sleepable".to_owned()),
+        (ProgType::Tracing | ProgType::Lsm, true) => {
+            Err(Refusal::unsupported(None, "a program of a target that may sleep"))
+        }
+        (ProgType::Tracing | ProgType::Lsm, false) => invalid("Tracing programs must provide btf_id".to_owned()),
         (t, true) if !rules.sleepable_types.list().contains(&t) => {
             invalid(rules.sleepable_types_text.text().to_owned())
         }

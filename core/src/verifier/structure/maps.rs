@@ -38,6 +38,8 @@ const ALLOCATION_MAX: u64 = 4 << 20;
 const HASH_ELEMENT_HEADER: u64 = 48;
 /// The largest value that a CPU may have of its own, `PCPU_MIN_UNIT_SIZE`.
 const PERCPU_VALUE_MAX: u64 = 32 << 10;
+/// The largest key of a table of sockets, `MAX_BPF_STACK`.
+const KEY_BYTES_MAX: u32 = 512;
 /// The size of a page.
 const PAGE: u32 = 4096;
 
@@ -88,6 +90,15 @@ fn check_one(map: &MapDef, rules: &StructureRules) -> Result<(), Fault> {
         Ringbuf | UserRingbuf => ring_buffer(map, rules)?,
         Queue | Stack => queue(map)?,
         LpmTrie => trie(map)?,
+        Sockmap | Sockhash | Xskmap => sockets(map)?,
+        ReuseportSockarray => {
+            ensure(matches!(map.value_size, 4 | 8), "values are sockets of 4 or 8 bytes")?;
+            array(map)?;
+        }
+        ArrayOfMaps | HashOfMaps => ensure(false, "no map to take the values after")?,
+        SkStorage | InodeStorage | TaskStorage | CgrpStorage => ensure(false, "no types of keys and values")?,
+        CgroupStorage | PercpuCgroupStorage => cgroup_storage(map)?,
+        StackTrace => stack_traces(map)?,
         other => return Err(Fault::NotModelled(format!("map type {other}"))),
     }
     ensure(map.flags & SYSCALL_ACCESS != SYSCALL_ACCESS, "both read-only and write-only")?;
@@ -163,6 +174,51 @@ fn queue(map: &MapDef) -> Result<(), Fault> {
     ensure(map.key_size == 0, "keys in a queue")?;
     ensure(map.value_size != 0, "empty values")?;
     ensure_or(u64::from(map.value_size) <= ALLOCATION_MAX, Errno::E2BIG, "values too large")
+}
+
+/// Kernel: `sock_map_alloc`, `sock_hash_alloc`, `xsk_map_alloc` (6.1 … 7.3).
+#[doc(alias = "sock_map_alloc")]
+#[doc(alias = "xsk_map_alloc")]
+fn sockets(map: &MapDef) -> Result<(), Fault> {
+    ensure(map.max_entries != 0, "no entries")?;
+    ensure(map.flags & !(NUMA_NODE | SYSCALL_ACCESS) == 0, "unknown flags")?;
+    match map.map_type {
+        MapType::Sockhash => ensure(map.key_size != 0, "empty keys")?,
+        _ => ensure(map.key_size == 4, "keys are indexes of 4 bytes")?,
+    }
+    ensure(map.value_size == 4 || map.value_size == 8 && map.map_type != MapType::Xskmap, "values of this size")?;
+    ensure_or(map.key_size <= KEY_BYTES_MAX, Errno::E2BIG, "keys too large")
+}
+
+/// Kernel: `cgroup_storage_map_alloc` (6.1 … 7.3).
+#[doc(alias = "cgroup_storage_map_alloc")]
+fn cgroup_storage(map: &MapDef) -> Result<(), Fault> {
+    /// Bytes of a key: an inode's number, or `struct bpf_cgroup_storage_key`.
+    const KEY_BYTES: [u32; 2] = [8, 16];
+    ensure(KEY_BYTES.contains(&map.key_size), "keys of this size")?;
+    ensure(map.value_size != 0, "empty values")?;
+    // The exact limit depends on headers; values near it are not modelled.
+    if u64::from(map.value_size) > PERCPU_VALUE_MAX / 2 {
+        return Err(Fault::NotModelled(format!("storage of {} bytes", map.value_size)));
+    }
+    ensure(map.flags & !(NUMA_NODE | ACCESS) == 0, "unknown flags")?;
+    ensure(map.flags & PROG_ACCESS != PROG_ACCESS, "both read-only and write-only for programs")?;
+    ensure(map.max_entries == 0, "entries of a storage")
+}
+
+/// Kernel: `stack_map_alloc` (6.1 … 7.3), for the usual greatest depth of a stack.
+#[doc(alias = "stack_map_alloc")]
+fn stack_traces(map: &MapDef) -> Result<(), Fault> {
+    /// `BPF_F_STACK_BUILD_ID`, and bytes of an entry with and without it.
+    const BUILD_ID: u32 = 1 << 5;
+    const WITH_ID_BYTES: u32 = 32;
+    const ADDRESS_BYTES: u32 = 8;
+    const DEPTH_MAX: u32 = 127;
+    ensure(map.flags & !(NUMA_NODE | SYSCALL_ACCESS | BUILD_ID) == 0, "unknown flags")?;
+    ensure(map.max_entries != 0 && map.key_size == 4, "keys are numbers of 4 bytes")?;
+    let entry = if map.flags & BUILD_ID == 0 { ADDRESS_BYTES } else { WITH_ID_BYTES };
+    ensure(map.value_size >= entry && map.value_size.is_multiple_of(entry), "values are whole entries")?;
+    ensure(map.value_size / entry <= DEPTH_MAX, "values deeper than stacks")
 }
 
 /// Kernel: `trie_alloc` (6.1 … 7.3).

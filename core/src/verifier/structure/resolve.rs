@@ -22,6 +22,7 @@ const PSEUDO_MAP_IDX_VALUE: u8 = 6;
 
 /// No such file descriptor.
 const EBADF: Errno = Errno(9);
+const EBUSY: Errno = Errno(16);
 /// Protocol error: what a missing array of descriptors is reported as.
 const EPROTO: Errno = Errno(71);
 /// Operation not supported on this endpoint.
@@ -150,6 +151,9 @@ fn use_map(
         return Err(Refusal::rejected(Some(at), Errno::E2BIG, text));
     }
     check_compatible(program, rules, at, map)?;
+    if new {
+        check_only_storage(program, at, map, used_maps)?;
+    }
     if let Some(offset) = offset {
         check_offset(rules, at, map, offset)?;
     }
@@ -167,6 +171,20 @@ fn use_map(
 fn check_compatible(program: &Program, rules: &StructureRules, at: InsnIdx, map: &MapDef) -> Result<(), Refusal> {
     if load::is_sleepable(program) && !rules.sleepable_maps.list().contains(&map.map_type) {
         return Err(Refusal::invalid(at, rules.sleepable_maps_text.text()));
+    }
+    Ok(())
+}
+
+/// A program has one storage of its cgroup of each type.
+///
+/// Kernel: `bpf_cgroup_storage_assign` (6.1 … 7.3).
+#[doc(alias = "bpf_cgroup_storage_assign")]
+fn check_only_storage(program: &Program, at: InsnIdx, map: &MapDef, used_maps: &[u32]) -> Result<(), Refusal> {
+    let same = |n: &u32| program.maps.get(*n as usize).is_some_and(|m| m.map_type == map.map_type);
+    let storage = matches!(map.map_type, MapType::CgroupStorage | MapType::PercpuCgroupStorage);
+    if storage && used_maps.iter().any(same) {
+        let text = "only one cgroup storage of each type is allowed";
+        return Err(Refusal::rejected(Some(at), EBUSY, text.to_owned()));
     }
     Ok(())
 }

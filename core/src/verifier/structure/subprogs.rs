@@ -79,9 +79,9 @@ fn callee(at: InsnIdx, insn: Insn) -> Option<i64> {
     }
 }
 
-/// A call of a kernel function; number 0 stands for one that a loader could not find, and is refused at the visit.
+/// A call of a kernel function; number 0 stands for one that a loader could not find, and is refused unless it turns out to be dead.
 fn is_kfunc_call(insn: Insn) -> bool {
-    insn.code == opcode::CALL && insn.src() == opcode::PSEUDO_KFUNC_CALL
+    insn.code == opcode::CALL && insn.src() == opcode::PSEUDO_KFUNC_CALL && (insn.imm != 0 || insn.off != 0)
 }
 
 /// Kernel functions need the kernel's own BTF.

@@ -317,7 +317,7 @@ fn load_attributes() {
         Each(["22 (unknown program flags 0x10000)", token, token, token]),
     );
     expect("type", &with(ProgType::Unspec, 0, 0), All("22 (no program type)"));
-    expect("type", &with(ProgType::Tracing, 0, 0), All("unsupported program type tracing"));
+    expect("type", &with(ProgType::Tracing, 0, 0), All("22 Tracing programs must provide btf_id"));
 }
 
 #[test]
@@ -356,7 +356,18 @@ fn map_attributes() {
         (create(LpmTrie, 8, 4, 4, 0), "22 (map 0, lpm_trie: tries are not preallocated)"),
         (create(LpmTrie, 4, 4, 4, 1), "22 (map 0, lpm_trie: keys of this size)"),
         (create(Unspec, 0, 0, 0, 0), "22 (map 0, unspec: no map type)"),
-        (create(SkStorage, 4, 4, 0, 0), "unsupported map type sk_storage"),
+        (create(SkStorage, 4, 4, 0, 0), "22 (map 0, sk_storage: no types of keys and values)"),
+        (create(Sockmap, 4, 4, 1, 0), "ok"),
+        (create(Sockhash, 0, 4, 1, 0), "22 (map 0, sockhash: empty keys)"),
+        (create(Sockhash, 513, 8, 1, 0), "7 (map 0, sockhash: keys too large)"),
+        (create(Xskmap, 4, 8, 1, 0), "22 (map 0, xskmap: values of this size)"),
+        (create(ReuseportSockarray, 4, 8, 1, 0), "ok"),
+        (create(CgroupStorage, 8, 8, 0, 0), "ok"),
+        (create(CgroupStorage, 8, 8, 1, 0), "22 (map 0, cgroup_storage: entries of a storage)"),
+        (create(StackTrace, 4, 1016, 1, 0), "ok"),
+        (create(StackTrace, 4, 1024, 1, 0), "22 (map 0, stack_trace: values deeper than stacks)"),
+        (create(ArrayOfMaps, 4, 4, 1, 0), "22 (map 0, array_of_maps: no map to take the values after)"),
+        (create(Arena, 0, 0, 1, 0), "unsupported map type arena"),
     ];
     for (program, expected) in table {
         expect(expected, &program, All(expected));
