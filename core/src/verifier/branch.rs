@@ -126,7 +126,7 @@ impl Walker<'_> {
             Kind::MapValue { nullable: false, .. } | Kind::MapKey { .. } => true,
             Kind::Sock { kind, nullable: false } => kind != SockKind::Xdp,
             Kind::Mem { nullable: false, .. } | Kind::MapPtr { .. } => any,
-            Kind::Object(object) => any && object.is_trusted(),
+            Kind::Object(_) => any && is_trusted(reg),
             _ => false,
         }
     }
@@ -250,7 +250,7 @@ fn same_register(src: Operand, dst: RegNo) -> Registers {
 
 fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
     move |reg| {
-        let trusted = matches!(reg.kind, Kind::Object(object) if object.is_trusted());
+        let trusted = is_trusted(reg);
         let near = reg.value.smin() > -VAR_OFF_MAX && reg.value.smax() < VAR_OFF_MAX;
         near && rules.walk.null_compare == NullCompare::AnyKnown
             && matches!(
@@ -263,6 +263,14 @@ fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
             )
             || near && rules.walk.null_compare == NullCompare::AnyKnown && trusted
     }
+}
+
+/// True for an object of the kernel that is known to be there: because it is trusted, or because a reference keeps it.
+///
+/// Kernel: `is_trusted_reg` (6.3 … 7.3).
+#[doc(alias = "is_trusted_reg")]
+fn is_trusted(reg: &Reg) -> bool {
+    matches!(reg.kind, Kind::Object(object) if !reg.kind.is_nullable() && (object.is_trusted() || reg.reference != 0))
 }
 
 /// A register gets what a comparison told of it.
