@@ -126,7 +126,7 @@ impl Walker<'_> {
             Kind::MapValue { nullable: false, .. } | Kind::MapKey { .. } => true,
             Kind::Sock { kind, nullable: false } => kind != SockKind::Xdp,
             Kind::Mem { nullable: false, .. } | Kind::MapPtr { .. } => any,
-            Kind::Object(object) => any && object.is_trusted(),
+            Kind::Object(_) => any && is_trusted(reg),
             _ => false,
         }
     }
@@ -254,11 +254,19 @@ fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
         let points = match reg.kind {
             Kind::MapValue { nullable, .. } | Kind::Mem { nullable, .. } | Kind::Sock { nullable, .. } => !nullable,
             Kind::MapKey { .. } | Kind::MapPtr { .. } => true,
-            Kind::Object(object) => object.is_trusted(),
+            Kind::Object(_) => is_trusted(reg),
             _ => false,
         };
         points && near && rules.walk.null_compare == NullCompare::AnyKnown
     }
+}
+
+/// True for an object of the kernel that is known to be there: because it is trusted, or because a reference keeps it.
+///
+/// Kernel: `is_trusted_reg` (6.3 … 7.3).
+#[doc(alias = "is_trusted_reg")]
+fn is_trusted(reg: &Reg) -> bool {
+    matches!(reg.kind, Kind::Object(object) if !reg.kind.is_nullable() && (object.is_trusted() || reg.reference != 0))
 }
 
 /// A register gets what a comparison told of it.

@@ -81,7 +81,6 @@ pub(super) enum Object {
 
 impl Object {
     /// True when it cannot be NULL and is there.
-    #[doc(alias = "is_trusted_reg")]
     pub fn is_trusted(self) -> bool {
         matches!(self, Object::TrustedTask | Object::HookState | Object::SkBuff)
     }

@@ -111,10 +111,8 @@ fn is_modelled(prog_type: ProgType) -> bool {
 pub(super) fn check_sleepable(program: &Program, rules: &StructureRules) -> Result<(), Refusal> {
     match (program.prog_type, is_sleepable(program)) {
         (ProgType::Syscall, false) => invalid("Syscall programs can only be sleepable".to_owned()),
-        (ProgType::Tracing | ProgType::Lsm, true) => {
-            Err(Refusal::unsupported(None, "a program of a target that may sleep"))
-        }
-        (ProgType::Tracing | ProgType::Lsm, false) => invalid("Tracing programs must provide btf_id".to_owned()),
+        (ProgType::Tracing, true) => Err(Refusal::unsupported(None, "a program of a target that may sleep")),
+        (ProgType::Tracing, false) | (ProgType::Lsm, _) => invalid("Tracing programs must provide btf_id".to_owned()),
         (t, true) if !rules.sleepable_types.list().contains(&t) => {
             invalid(rules.sleepable_types_text.text().to_owned())
         }
