@@ -105,7 +105,7 @@ mod tests {
         let marks = |body: &str| {
             let source = format!(";;! prog_type = \"raw_tracepoint\"\n{body}");
             let program = text::parse(&source).expect("a program").program;
-            super::marks(&program, &Rules::of(KernelVersion::NEWEST))
+            marks(&program, &Rules::of(KernelVersion::NEWEST))
         };
         let mut novelty = Novelty::new();
         assert!(novelty.add(marks("    r0 = 7\n    exit\n")) > 0);

@@ -48,6 +48,7 @@ fn subprog_line(line: &str) -> Option<(String, u16)> {
 /// break, and the first statistics follow in the same line.
 pub fn reason(log: &str) -> &str {
     let line = log.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line)).unwrap_or_default();
+    // A reason that the kernel forgot to end with a line break.
     line.split_once(VERIFICATION_TIME).map_or(line, |(reason, _)| reason)
 }
 
@@ -87,6 +88,7 @@ mod tests {
             "infinite loop detected at insn 7\ncur state: R1=1\nold state: R1=1\nprocessed 9 insns (limit 1000000)\n";
         assert_eq!(reason(log), "infinite loop detected at insn 7");
         assert_eq!(statistics(log).insns_processed, 9);
+        assert_eq!(reason("no such callverification time 7427 usec\nprocessed 2 insns\n"), "no such call");
         let joined = "nonzero insn_off 1 for the first func info recordverification time 9 usec\nstack depth 0\n";
         assert_eq!(reason(joined), "nonzero insn_off 1 for the first func info record");
     }

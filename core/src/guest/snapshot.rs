@@ -123,7 +123,7 @@ impl Snapshot {
         const LINES: usize = 8;
         let words = running.complaint(LINES);
         let console = match words.as_str() {
-            "" => "\nits console is empty: the file may be damaged, or the kernel has no CONFIG_SERIAL_8250_CONSOLE"
+            "" => "\nits console is empty: a damaged file, too little memory, or a kernel without CONFIG_SERIAL_8250_CONSOLE"
                 .to_owned(),
             words => format!("\n{words}"),
         };

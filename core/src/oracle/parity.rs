@@ -119,7 +119,8 @@ pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
     let moments = if program.insns.iter().any(asks) { MOMENTS } else { 1 };
     for (n, layout_seed) in (0u64..).zip(LAYOUT_SEEDS.into_iter().cycle().take(LAYOUT_SEEDS.len() * moments)) {
         program.inputs.iter_mut().for_each(|input| input.seed = input.seed.wrapping_add(n));
-        let limits = Limits { fuel: FUEL, layout_seed, ..Limits::default() };
+        let fuel = reports.first().map_or(FUEL, fuel_again);
+        let limits = Limits { fuel, layout_seed, ..Limits::default() };
         let mut examiner = Examiner::new(Options { limits, ..Options::default() });
         let report = match reports.first() {
             None => examiner.examine(&program, rules),
@@ -133,6 +134,13 @@ pub fn examine(program: &Program, rules: &Rules) -> Vec<Report> {
         }
     }
     reports
+}
+
+/// What runs may take that are like those of a report: what does not end there need not be tried as long again.
+fn fuel_again(report: &Report) -> u64 {
+    let outcomes = report.runs.iter().flat_map(|pair| [&pair.original, &pair.rewritten]);
+    let longest = outcomes.filter(|o| o.end != End::OutOfFuel).map(|o| o.insns).max().unwrap_or(0);
+    (2 * longest + SHORT_RUN_MAX).min(FUEL)
 }
 
 /// Compares what the model says, in the reports of [`examine`], with a kernel's answer. `dump` is the answer's dump with

@@ -250,18 +250,14 @@ fn same_register(src: Operand, dst: RegNo) -> Registers {
 
 fn self_not_null(rules: &Rules) -> impl Fn(&Reg) -> bool + '_ {
     move |reg| {
-        let trusted = is_trusted(reg);
         let near = reg.value.smin() > -VAR_OFF_MAX && reg.value.smax() < VAR_OFF_MAX;
-        near && rules.walk.null_compare == NullCompare::AnyKnown
-            && matches!(
-                reg.kind,
-                Kind::MapValue { nullable: false, .. }
-                    | Kind::MapKey { .. }
-                    | Kind::Mem { nullable: false, .. }
-                    | Kind::MapPtr { .. }
-                    | Kind::Sock { nullable: false, .. }
-            )
-            || near && rules.walk.null_compare == NullCompare::AnyKnown && trusted
+        let points = match reg.kind {
+            Kind::MapValue { nullable, .. } | Kind::Mem { nullable, .. } | Kind::Sock { nullable, .. } => !nullable,
+            Kind::MapKey { .. } | Kind::MapPtr { .. } => true,
+            Kind::Object(_) => is_trusted(reg),
+            _ => false,
+        };
+        points && near && rules.walk.null_compare == NullCompare::AnyKnown
     }
 }
 

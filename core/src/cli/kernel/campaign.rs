@@ -95,7 +95,7 @@ impl KernelCampaign<'_> {
             ));
             for (signature, program) in new {
                 if let Some(out) = self.out {
-                    let folder = self.keep(&pool, &columns, &signature, program, out)?;
+                    let folder = self.keep(&pool, &columns, &signature, program, out, &is_over)?;
                     kept.insert(signature, folder);
                 }
             }
@@ -112,6 +112,7 @@ impl KernelCampaign<'_> {
         signature: &str,
         program: &Program,
         out: &Path,
+        is_over: &dyn Fn() -> bool,
     ) -> Result<PathBuf, Failure> {
         let folder = out.join("kernel").join(folder_name(signature));
         std::fs::create_dir_all(&folder).map_err(|e| Failure::file(&folder, e))?;
@@ -121,7 +122,7 @@ impl KernelCampaign<'_> {
         };
         write("signature.txt", &format!("{signature}\n"))?;
         write("case.json", &json::write(std::slice::from_ref(program), json::Form::Document))?;
-        let reduced = smaller(program, signature, self.reduce_attempts, pool, columns);
+        let reduced = smaller(program, signature, self.reduce_attempts, pool, columns, is_over);
         write("case.json", &json::write(std::slice::from_ref(&reduced.program), json::Form::Document))?;
         write("case.bpf", &text::write(&reduced.program))?;
         Ok(folder)

@@ -49,7 +49,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let found = if found.is_empty() { "none".to_owned() } else { found.join("; ") };
         return Err(Failure::Usage(format!("no such signature; there are: {found}")));
     };
-    let reduced = smaller(program, kept, args.attempts, &pool, &columns);
+    let reduced = smaller(program, kept, args.attempts, &pool, &columns, &|| false);
     note(format_args!("kept:   {kept}"));
     note(format_args!("before: {}", reduced.before));
     note(format_args!("after:  {}, {} attempts", reduced.after, reduced.attempts));
@@ -68,10 +68,17 @@ fn signatures(program: &Program, pool: &Pool, columns: &[Column<'_>]) -> Result<
     Ok(compare(program, &answers, columns).signatures(columns))
 }
 
-/// Makes a program smaller as long as a signature stays, with the guests as the judge.
-pub fn smaller(program: &Program, signature: &str, attempts_max: u32, pool: &Pool, columns: &[Column<'_>]) -> Reduced {
+/// Makes a program smaller as long as a signature stays, with the guests as the judge; until `is_over`.
+pub fn smaller(
+    program: &Program,
+    signature: &str,
+    attempts_max: u32,
+    pool: &Pool,
+    columns: &[Column<'_>],
+    is_over: &dyn Fn() -> bool,
+) -> Reduced {
     reduce::reduce(program, Budget { attempts_max }, &mut |candidate| match signatures(candidate, pool, columns) {
-        Ok(found) => Keep::from(found.iter().any(|s| s == signature)),
-        Err(_) => Keep::Stop,
+        Ok(found) if !is_over() => Keep::from(found.iter().any(|s| s == signature)),
+        _ => Keep::Stop,
     })
 }

@@ -19,7 +19,7 @@ pub(super) struct Annotation<'a> {
 const WORDS: &str = "accept, reject, unsupported, inlined, not-inlined, retval, finding; a comment starts with `#`, and a line has one operation";
 
 /// Error numbers that a load may end with, by name.
-const ERRNOS: [(&str, i32); 11] = [
+const ERRNOS: [(&str, i32); 15] = [
     ("EPERM", 1),
     ("ENOENT", 2),
     ("E2BIG", 7),
@@ -27,8 +27,12 @@ const ERRNOS: [(&str, i32); 11] = [
     ("ENOMEM", 12),
     ("EACCES", 13),
     ("EFAULT", 14),
+    ("EBUSY", 16),
+    ("EEXIST", 17),
     ("EINVAL", 22),
+    ("ENOSPC", 28),
     ("ERANGE", 34),
+    ("ENOSYS", 38),
     ("EOPNOTSUPP", 95),
     ("ENOTSUPP", 524),
 ];
