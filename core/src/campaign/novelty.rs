@@ -1,8 +1,8 @@
 //! New coverage of the model: what a case's verification shows that no case before it has shown.
 //!
 //! The verifier's log at its most talkative level, with its numbers left out, is what is covered: for each instruction code the kinds
-//! of values that it left behind, each step of precision tracking, each branch and reason. It costs the model a
-//! millisecond, which decides whether a case is worth the guests' time.
+//! of values that it left behind and what was known of them, each kind of step of precision tracking, each branch and reason.
+//! It costs the model a millisecond, which decides whether a case is worth the guests' time.
 //!
 //! Kernel: none; the log's words are the kernel's.
 
@@ -51,15 +51,26 @@ pub fn marks(program: &Program, rules: &Rules) -> BTreeSet<String> {
     // Indented lines are the table of live registers.
     for line in log.lines().filter(|line| !line.starts_with(' ')) {
         match instruction(line) {
-            Some((code, states)) => {
-                for state in states.split(' ').filter(|state| !state.is_empty()) {
-                    marks.insert(format!("{code} {}", without_numbers(state)));
-                }
-            }
-            None => _ = marks.insert(without_numbers(line)),
+            Some((code, states)) => marks.extend(states.split([' ', ',']).filter_map(|state| kind(code, state))),
+            None => _ = marks.insert(event(line)),
         }
     }
     marks
+}
+
+/// What a part of a state is about: the kind of a value (`R1=scalar(id=1`), or what is known of it (`umax=9`).
+fn kind(code: &str, state: &str) -> Option<String> {
+    let (name, value) = state.split_once('=')?;
+    let is_place = name.starts_with(['R', 'f']);
+    let what = if is_place { value.split(['(', '[']).next().unwrap_or_default() } else { name };
+    Some(format!("{code} {}", without_numbers(what)))
+}
+
+/// What a line that is no instruction tells of: its first words, without states.
+fn event(line: &str) -> String {
+    const WORDS: usize = 6;
+    let words = line.split(' ').filter(|word| !word.is_empty() && !word.contains('='));
+    words.take(WORDS).map(without_numbers).collect::<Vec<_>>().join(" ")
 }
 
 /// The code and the states of `12: (0f) r3 += r2    ; R2=0 R3=fp-8`.
@@ -98,6 +109,13 @@ mod tests {
         assert_eq!(without_numbers("R1=scalar(umax=0xff,id=12) fp-8"), "RN=scalar(umax=N,id=N) fp-N");
         assert_eq!(instruction("12: (0f) r3 += r2   ; R2=0 R3=fp-8"), Some(("0f", "R2=0 R3=fp-8")));
         assert_eq!(instruction("from 1 to 2: R1=ctx()"), None);
+        let kinds: Vec<_> =
+            "R1_w=scalar(id=7,umax=9) R2=fp-8".split([' ', ',']).filter_map(|s| kind("0f", s)).collect();
+        assert_eq!(kinds, ["0f scalar", "0f umax", "0f fp-N"]);
+        assert_eq!(
+            event("mark_precise: frame0: regs=r4 stack= before 7: (b7) r4 = 0"),
+            "mark_precise: frameN: before N: (bN) rN"
+        );
     }
 
     #[test]

@@ -151,7 +151,7 @@ pub fn headlines(kmsg: &str) -> String {
     let (mut is_state, mut has_place) = (false, false);
     let mut kept = String::new();
     for line in kmsg.lines() {
-        if begins(line, &["---", "WARNING: ", "BUG: ", "UBSAN: ", "Kernel panic"]) {
+        if begins(line, &["------", "WARNING: ", "BUG: ", "UBSAN: ", "Kernel panic"]) {
             (is_state, has_place) = (false, false);
         }
         is_state |= begins(line, &["Modules linked in:", "CPU: ", "RIP: ", "PGD ", "Kernel Offset", "Rebooting"]);
@@ -213,8 +213,11 @@ mod tests {
         let settled = settle(&one, &two);
         assert_eq!((settled.runs[0].retval, settled.runs[0].maps.0.as_slice()), (0x0102_0004, &[1, 0, 3][..]));
         assert_eq!(settle(&one, &one), one);
-        let kmsg =
-            "---[ cut here ]---\nWARNING: at f+0x1/0x2\nModules linked in:\nRAX: 1\n---[ end trace 0 ]---\nlater\n";
-        assert_eq!(headlines(kmsg), "---[ cut here ]---\nWARNING: at f+0x1/0x2\nlater\n");
+        let warning = "------------[ cut here ]------------\nWARNING: at f+0x1/0x2\n";
+        let state = "Modules linked in:\nRIP: 0010:f+0x1\nRAX: 1\n---[ end trace 0 ]---\n";
+        let kept = format!("odd\n{warning}RIP: 0010:f+0x1\n");
+        assert_eq!(headlines(&format!("odd\n{warning}{state}")), kept);
+        let fault = format!("odd\n{warning}{state}RIP: 0010:g+0x1\nKernel panic: x\n");
+        assert_eq!(headlines(&fault), format!("{kept}Kernel panic: x\n"));
     }
 }

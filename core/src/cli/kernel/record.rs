@@ -9,7 +9,7 @@ use crate::guest::{Answer, Ask, Entry, Kernel, Pool, Recorder, Recording, settle
 use crate::kernel::HelperImms;
 use crate::program::Program;
 use crate::rewrite::normalise;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `kernel record`.
@@ -23,6 +23,9 @@ pub struct Args {
     /// Where `VERSION/NAME.jsonl.gz` is written for each kernel and path.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    /// Keep the answers that are there to programs that have not changed, and ask about the others.
+    #[arg(long)]
+    update: bool,
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
@@ -38,25 +41,50 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             .map(|item| (place_of(&item.path, path), item))
             .filter_map(|(place, item)| Some((place, item.into_program()?)))
             .unzip();
-        let answers = ask_twice(&pool, &programs)?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        for (kernel, answers) in pool.kernels().iter().zip(answers) {
-            let folder = args.out.join(kernel.image().label());
-            std::fs::create_dir_all(&folder).map_err(|e| Failure::file(&folder, e))?;
-            let file = folder.join(format!("{name}.jsonl.gz"));
-            let entries = places.iter().zip(&programs).zip(answers).map(|((place, program), answer)| Entry {
-                path: place.clone(),
-                program: program.clone(),
-                answer,
-            });
-            let recording = Recording { kernel: Recorder::of(kernel.image()), entries: entries.collect() };
+        let name = format!("{}.jsonl.gz", path.file_stem().unwrap_or_default().to_string_lossy());
+        let file_of = |kernel: &Kernel| args.out.join(kernel.image().label()).join(&name);
+        let old: Vec<Vec<Entry>> = match args.update {
+            true => {
+                pool.kernels().iter().map(|kernel| still_true(&file_of(kernel), kernel)).collect::<Result<_, _>>()?
+            }
+            false => vec![Vec::new(); pool.kernels().len()],
+        };
+        let has = |old: &Vec<Entry>, n: usize| {
+            old.iter().any(|e| places.get(n) == Some(&e.path) && programs.get(n) == Some(&e.program))
+        };
+        let new: Vec<usize> = (0..programs.len()).filter(|n| !old.iter().all(|old| has(old, *n))).collect();
+        let asked: Vec<Program> = new.iter().filter_map(|n| programs.get(*n).cloned()).collect();
+        let answers = ask_twice(&pool, &asked)?;
+        for ((kernel, answers), old) in pool.kernels().iter().zip(answers).zip(&old) {
+            let file = file_of(kernel);
+            let folder = file.parent().unwrap_or(&args.out);
+            std::fs::create_dir_all(folder).map_err(|e| Failure::file(folder, e))?;
+            let mut answers: BTreeMap<usize, Answer> = new.iter().copied().zip(answers).collect();
+            let entry = |(n, (place, program)): (usize, (&String, &Program))| match answers.remove(&n) {
+                Some(answer) => Some(Entry { path: place.clone(), program: program.clone(), answer }),
+                None => old.iter().find(|e| e.path == *place && e.program == *program).cloned(),
+            };
+            let entries = places.iter().zip(&programs).enumerate().filter_map(entry).collect();
+            let recording = Recording { kernel: Recorder::of(kernel.image()), entries };
             let written = recording.write().and_then(|bytes| write_whole(&file, &bytes).map(|()| bytes.len()));
             let bytes = written.map_err(|e| Failure::file(&file, e))?;
-            let (count, release) = (programs.len(), &kernel.facts().release);
-            output.line(format_args!("{}  {count} answers of {release}, {bytes} bytes", file.display()))?;
+            let (count, asked, release) = (programs.len(), asked.len(), &kernel.facts().release);
+            output.line(format_args!(
+                "{}  {count} answers of {release}, {asked} of them new, {bytes} bytes",
+                file.display()
+            ))?;
         }
     }
     Ok(Exit::Fine)
+}
+
+/// The entries of an earlier recording of the same kernel; none when there is no such file.
+fn still_true(file: &Path, kernel: &Kernel) -> Result<Vec<Entry>, Failure> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let recording = Recording::open(file)?;
+    Ok(if recording.kernel == Recorder::of(kernel.image()) { recording.entries } else { Vec::new() })
 }
 
 /// A file's path from the parent of the folder that was named.
