@@ -41,7 +41,7 @@ pub use rules_walk::{
     ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel,
     LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare, PointerOffset,
     PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars,
-    StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, WalkRules, Widening,
+    StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

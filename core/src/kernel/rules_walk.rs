@@ -144,6 +144,16 @@ pub enum PrivateStack {
     ForTracing,
 }
 
+/// What a store with a variable offset leaves of a spilled register beside the bytes that it may write.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VariableStore {
+    /// Bytes of a register that is no longer there: they cannot be read (6.1, 6.18.15).
+    LeavesSpill,
+    /// Plain data (7.3, and 6.12.95 by backport).
+    Scrubs,
+}
+
 /// A tail call or legacy packet load in a callback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -411,6 +421,8 @@ pub struct WalkRules {
     pub private_stack: PrivateStack,
     /// Whether a callback may end the program.
     pub leaves_callback: LeavesCallback,
+    /// Spilled registers that a store may go through.
+    pub variable_store: VariableStore,
     /// Paths after a legacy packet load.
     pub legacy_load_paths: LegacyLoadPaths,
     /// Paths after a tail call.
@@ -486,6 +498,7 @@ impl WalkRules {
         stack_rounding: StackRounding::To32,
         private_stack: PrivateStack::No,
         leaves_callback: LeavesCallback::Allowed,
+        variable_store: VariableStore::LeavesSpill,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         tail_call_paths: TailCallPaths::Falls,
         loop_precision: LoopPrecision::Ignored,
@@ -513,6 +526,7 @@ impl WalkRules {
 
     /// Linux 6.12.95.
     pub const V6_12: WalkRules = WalkRules {
+        variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::Falls,
         stack_refusal: StackRefusal::WithOffset,
         moved_release: MovedRelease::Release,
@@ -535,6 +549,7 @@ impl WalkRules {
 
     /// Linux 6.18.15.
     pub const V6_18: WalkRules = WalkRules {
+        variable_store: VariableStore::LeavesSpill,
         stack_refusal: StackRefusal::WithOffset,
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
@@ -550,6 +565,7 @@ impl WalkRules {
 
     /// Linux 7.3.4.
     pub const V7_3: WalkRules = WalkRules {
+        variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         frames_max: 16,
         callback_exit: CallbackExit::KeepArguments,

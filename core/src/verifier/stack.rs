@@ -10,7 +10,7 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown, StackRefusal};
+use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown, StackRefusal, VariableStore};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -432,7 +432,7 @@ impl Walker<'_> {
                 zero_used = true;
                 continue;
             }
-            if newer && slot.is_spill() {
+            if self.rules.walk.variable_store == VariableStore::Scrubs && slot.is_spill() {
                 scrub(slot);
             }
             let stays_zero = writes_zero && slot.bytes[byte] == Byte::Zero;
