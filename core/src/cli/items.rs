@@ -76,6 +76,11 @@ fn shown(paths: &[PathBuf]) -> String {
 
 /// The files that a path stands for; a directory stands for all program files below it.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    files_where(path, |file| Format::of_path(file).is_some())
+}
+
+/// The path itself, or the files below it that are wanted, in name order.
+pub fn files_where(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Failure> {
     let mut out = Vec::new();
     let mut open = vec![path.to_owned()];
     while let Some(path) = open.pop() {
@@ -87,7 +92,7 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
         let mut below = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|e| Failure::file(&path, e))?.path();
-            if entry.is_dir() || Format::of_path(&entry).is_some() {
+            if entry.is_dir() || wanted(&entry) {
                 below.push(entry);
             }
         }

@@ -1,7 +1,7 @@
 //! `loopdiff replay`: a corpus against what is expected of it, as CI does.
 
 use super::exit::{Exit, Failure};
-use super::items::{files, in_order, load_file};
+use super::items::{files, files_where, in_order, load_file};
 use super::options::Jobs;
 use super::output::{Output, Tone};
 use crate::campaign::{Compared, Differences, Known, Stored, cases, replay_item, wrong_between};
@@ -31,13 +31,15 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let known = Known::built_in().map_err(|e| Failure::Usage(e.to_string()))?;
     let mut items: Vec<(PathBuf, Stored)> = Vec::new();
     for path in &args.paths {
-        let is_recording = |file: &PathBuf| file.to_string_lossy().ends_with(".jsonl.gz");
         for file in files(path)?.into_iter().filter(|file| !is_recording(file) && !is_seed(file)) {
             for stored in read(&file)? {
                 items.push((file.clone(), stored));
             }
         }
-        items.extend(seeds(path)?);
+        for file in files_where(path, is_seed)?.into_iter().filter(|file| is_seed(file)) {
+            let bytes = std::fs::read(&file).map_err(|e| Failure::file(&file, e))?;
+            items.push((file, Stored::Seed(bytes)));
+        }
     }
     let work = |(path, stored): &(PathBuf, Stored)| replay_item(path, stored, &known);
     let (mut trials, mut wrong) = (0, 0);
@@ -114,44 +116,21 @@ fn is_seed(file: &Path) -> bool {
     file.parent().and_then(Path::parent).is_some_and(|folder| folder.ends_with("seeds"))
 }
 
-/// The files below a path that lie in `seeds/FOLDER`.
-fn seeds(path: &Path) -> Result<Vec<(PathBuf, Stored)>, Failure> {
-    let mut found = Vec::new();
-    let mut open = vec![path.to_owned()];
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            for entry in std::fs::read_dir(&path).map_err(|e| Failure::file(&path, e))? {
-                open.push(entry.map_err(|e| Failure::file(&path, e))?.path());
-            }
-        } else if is_seed(&path) {
-            let bytes = std::fs::read(&path).map_err(|e| Failure::file(&path, e))?;
-            found.push((path, Stored::Seed(bytes)));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
+fn is_recording(file: &Path) -> bool {
+    file.to_string_lossy().ends_with(".jsonl.gz")
 }
 
 /// The recordings below a path, `VERSION/*.jsonl.gz`, by the folder that the versions lie in; or the one that it is.
 fn recording_files(path: &Path) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>, Failure> {
     let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    let mut open = vec![path.to_owned()];
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            for entry in std::fs::read_dir(&path).map_err(|e| Failure::file(&path, e))? {
-                open.push(entry.map_err(|e| Failure::file(&path, e))?.path());
-            }
-            continue;
-        }
+    for path in files_where(path, is_recording)?.into_iter().filter(|file| is_recording(file)) {
         let version = path.parent().and_then(|folder| folder.file_name()?.to_str()?.parse::<KernelVersion>().ok());
-        if path.to_string_lossy().ends_with(".jsonl.gz")
-            && version.is_some()
+        if version.is_some()
             && let Some(folder) = path.parent().and_then(Path::parent)
         {
             found.entry(folder.to_owned()).or_default().push(path);
         }
     }
-    found.values_mut().for_each(|files| files.sort());
     Ok(found)
 }
 

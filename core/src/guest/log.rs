@@ -48,7 +48,6 @@ fn subprog_line(line: &str) -> Option<(String, u16)> {
 /// break, and the first statistics follow in the same line.
 pub fn reason(log: &str) -> &str {
     let line = log.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line)).unwrap_or_default();
-    // A reason that the kernel forgot to end with a line break.
     line.split_once(VERIFICATION_TIME).map_or(line, |(reason, _)| reason)
 }
 
