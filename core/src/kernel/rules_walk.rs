@@ -38,6 +38,9 @@ pub enum CallbackExit {
 pub enum LivenessModel {
     /// Read marks, handed from path to checkpoint during the walk (up to 6.17).
     ReadMarks,
+    /// Registers from an analysis before the walk; the stack from reads and writes that the walk marks at instructions under their
+    /// chain of calls, passed on backwards whenever a path ends (6.18).
+    Recorded,
     /// Analysis of the whole program before the walk (7.0).
     Static,
 }
@@ -188,9 +191,11 @@ pub enum TailCallPaths {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoopPrecision {
-    /// A state that was reached in a loop keeps what it has (up to 6.16; for callbacks up to 6.18).
+    /// A state that was reached in a loop keeps what it has (up to 6.16).
     Ignored,
-    /// Precision is passed round the loop until nothing changes (6.17, 6.19).
+    /// Precision is passed round loops of jumps until nothing changes; a callback keeps what it has (6.17).
+    OfJumps,
+    /// It is passed round callbacks as well (6.19).
     Propagated,
 }
 
@@ -554,7 +559,8 @@ impl WalkRules {
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
-        liveness: LivenessModel::Static,
+        liveness: LivenessModel::Recorded,
+        loop_precision: LoopPrecision::OfJumps,
         helper_access: HelperAccess::Known,
         scalar_ids: ScalarIds::Compared,
         bug_report: BugReport::Line,
@@ -565,6 +571,7 @@ impl WalkRules {
 
     /// Linux 7.3.4.
     pub const V7_3: WalkRules = WalkRules {
+        liveness: LivenessModel::Static,
         variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         frames_max: 16,

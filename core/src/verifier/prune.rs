@@ -190,7 +190,9 @@ impl Comparison<'_> {
             return true;
         }
         if old.kind == Kind::NotInit {
-            return !by_marks || loose || cur.kind == Kind::NotInit;
+            // What the older state never read may be anything, lately also within loops.
+            let types = self.rules.walk.loop_slots == LoopSlots::SameTypes;
+            return !types || loose || cur.kind == Kind::NotInit;
         }
         if !old.kind.same_type(cur.kind) {
             return false;
