@@ -153,7 +153,7 @@ impl Walker<'_> {
             };
             let mut content = slot.spilled;
             if !older {
-                self.assign_id_before_copy(&mut content);
+                self.assign_id_before_fill(&mut content);
                 self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
             }
             self.set_reg(dst, content);
@@ -193,7 +193,7 @@ impl Walker<'_> {
         if size <= spill_bytes && narrow {
             let mut content = slot.spilled;
             if size == 4 && spill_bytes == 4 && width(&content.value) <= 32 {
-                self.assign_id_before_copy(&mut content);
+                self.assign_id_before_fill(&mut content);
                 self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
             }
             if width(&content.value) > 8 * size as u32 {
