@@ -45,6 +45,17 @@ pub enum LivenessModel {
     Static,
 }
 
+/// How packet pointers beyond the packet's end, or at it, are compared with those in it when states are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BeyondPacket {
+    /// Their mark is a range below 0, which any range covers: a path that may read is taken for covered by one that may not
+    /// (before 7.1).
+    AnyRange,
+    /// Only the same mark covers it (7.1, and 6.1.192 and 6.12.95 by backport).
+    SameMark,
+}
+
 /// How a pointer's offset is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -402,6 +413,8 @@ pub struct WalkRules {
     pub backtracking: Backtracking,
     /// What a callback's exit does to wanted arguments.
     pub callback_exit: CallbackExit,
+    /// Packet pointers beyond the end.
+    pub beyond_packet: BeyondPacket,
     /// Where liveness comes from.
     pub liveness: LivenessModel,
     /// How a pointer's offset is kept.
@@ -490,6 +503,7 @@ impl WalkRules {
         callback_walk: CallbackWalk::Once,
         backtracking: Backtracking::SingleFrame,
         callback_exit: CallbackExit::ForgetArguments,
+        beyond_packet: BeyondPacket::SameMark,
         liveness: LivenessModel::ReadMarks,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
@@ -559,6 +573,7 @@ impl WalkRules {
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
+        beyond_packet: BeyondPacket::AnyRange,
         liveness: LivenessModel::Recorded,
         loop_precision: LoopPrecision::OfJumps,
         helper_access: HelperAccess::Known,
@@ -571,6 +586,7 @@ impl WalkRules {
 
     /// Linux 7.3.4.
     pub const V7_3: WalkRules = WalkRules {
+        beyond_packet: BeyondPacket::SameMark,
         liveness: LivenessModel::Static,
         variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,

@@ -141,12 +141,17 @@ impl Walker<'_> {
         let (operands, same) = ((&left.value, &right.value), same_register(src, dst));
         let side = |taken| Scalar::refine(cond, width, taken, operands, same, &self.rules.domain);
         let (mut straight, mut taken) = (side(false), side(true));
+        let one = matches!(same, Registers::SameRegister);
         for ((a, b), names) in [(&mut taken, ["true_reg1", "true_reg2"]), (&mut straight, ["false_reg1", "false_reg2"])]
         {
-            for (value, name) in [(a, names[0]), (b, names[1])] {
-                if let Some(left) = self.contradiction(value, name)? {
-                    *value = left;
-                }
+            if let Some(left) = self.contradiction(a, names[0])? {
+                *a = left;
+            }
+            if one {
+                *b = *a;
+            }
+            if let Some(left) = self.contradiction(b, names[1])? {
+                *b = left;
             }
         }
         Ok([straight, taken])

@@ -5,7 +5,9 @@
 
 use super::state::{Byte, Frame, Kind, Link, REGS, Reference, Reg, SLOT_BYTES, Slot, State};
 use crate::domain::Scalar;
-use crate::kernel::{LivenessModel, LoopSlots, PointerOffset, Rules, ScalarIds, ScalarLinks, SlotScalars};
+use crate::kernel::{
+    BeyondPacket, LivenessModel, LoopSlots, PointerOffset, Rules, ScalarIds, ScalarLinks, SlotScalars,
+};
 use smallvec::SmallVec;
 
 /// How strictly two states are compared.
@@ -224,7 +226,8 @@ impl Comparison<'_> {
         let (Some(old_range), Some(cur_range)) = (packet_range(old), packet_range(cur)) else {
             return false;
         };
-        if old_range < 0 || cur_range < 0 {
+        let marks = self.rules.walk.beyond_packet == BeyondPacket::SameMark;
+        if marks && (old_range < 0 || cur_range < 0) {
             if old_range != cur_range {
                 return false;
             }

@@ -23,6 +23,8 @@ mod stack;
 #[cfg(test)]
 mod concrete;
 #[cfg(test)]
+mod marks_tests;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod tests;
