@@ -3,8 +3,8 @@
 //! What a backporter wants to see: verdict, inlining, results, and how much work the verifier had. Each difference is a
 //! signature that names what every kernel did, so programs with one cause fall into one group.
 
-use super::Report;
 use super::parity::{self, of_arrays, outcomes, sites_in_dump};
+use super::{Aspect, Report};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, HexBytes, RunAnswer, Verdict};
 use crate::isa::Insn;
@@ -26,6 +26,20 @@ pub struct Side<'a> {
 pub const BLOW_UP: u32 = 10;
 /// Below this nothing blows up.
 const BLOW_UP_MIN: u32 = 2_000;
+
+/// What a signature of results begins with.
+pub const RESULT: &str = "result: ";
+
+/// What of the model's answers a signature is about; nothing where it is about what the model does not have.
+pub fn aspects(signature: &str) -> &'static [Aspect] {
+    match signature.split(':').next().unwrap_or_default() {
+        "verdict" | "reason" => &[Aspect::Verdict, Aspect::Message],
+        "inlining" => &[Aspect::Inlining],
+        "result" => &[Aspect::Results],
+        "blow-up" => &[Aspect::Count],
+        _ => &[],
+    }
+}
 
 /// The signatures of all differences; empty when the kernels agree. `reports` are the model's under the rules of one of them
 /// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.
@@ -60,7 +74,7 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
             let class = |n: usize| results.iter().position(|r| Some(r) == results.get(n)).unwrap_or(n);
             let groups: Vec<String> =
                 accepted.iter().enumerate().map(|(n, s)| format!("{}={}", s.name, class(n))).collect();
-            found.push(format!("result: {}", groups.join(" ")));
+            found.push(format!("{RESULT}{}", groups.join(" ")));
             break;
         }
     }
@@ -73,6 +87,15 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
         found.push(format!("blow-up: {} walks more than {BLOW_UP} times what {} does", of(most), of(least)));
     }
     found
+}
+
+/// Whether two answers of one kernel have the same results, but for bytes that come from addresses. `reports` as in
+/// [`differences`].
+pub fn same_results(program: &Program, reports: &[Report], one: &Answer, other: &Answer) -> bool {
+    (0..program.inputs.len()).all(|input| {
+        let mask = AddressMask::of(&outcomes(reports, input));
+        mask.flow || result(program, one.runs.get(input), &mask) == result(program, other.runs.get(input), &mask)
+    })
 }
 
 /// What every kernel did, when they did not all do the same.
@@ -150,6 +173,7 @@ mod tests {
         assert!(found_by(&program, &[side("x", &a), side("y", &a)]).is_empty());
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
+        assert!(same_results(&program, &[], &a, &d) && !same_results(&program, &[], &a, &c));
         d.insns_processed = 90_000;
         assert_eq!(
             found_by(&program, &[side("x", &a), side("y", &d)]),

@@ -2,6 +2,7 @@
 
 use super::columns::{self, Column};
 use super::guests::Guests;
+use crate::campaign::case_options;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
 use crate::cli::options::Jobs;
@@ -9,12 +10,13 @@ use crate::cli::output::{Output, Tone};
 use crate::guest::{Answer, Ask, Kernel, Pool};
 use crate::isa::Insn;
 use crate::kernel::{KernelVersion, Rules};
-use crate::oracle::parity::{self, Aspect, Match, Parity, ParityTally};
+use crate::oracle::parity::{self, Match, Parity, ParityTally};
 use crate::oracle::versions::{self, Side};
+use crate::oracle::{Aspect, explain};
 use crate::program::Program;
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Arguments of `kernel parity`.
@@ -73,10 +75,9 @@ fn show<'a>(
             let mut lines = parity.iter().flat_map(|parity| differences(column.label, name, parity));
             lines.try_for_each(|line| output.json(&line))?;
         }
-        compared
-            .differences
-            .iter()
-            .try_for_each(|signature| output.json(&json!({ "between": { "name": name, "signature": signature } })))
+        compared.differences.iter().try_for_each(|Between { signature, cause }| {
+            output.json(&json!({ "between": { "name": name, "signature": signature, "cause": cause } }))
+        })
     }
 }
 
@@ -87,14 +88,23 @@ pub const CHUNK: usize = 512;
 pub struct Compared {
     /// By kernel; nothing for kernels that are not modelled.
     pub parity: Vec<Option<Parity>>,
-    /// In what kernels differ from each other, by signature.
-    pub differences: Vec<String>,
+    /// In what kernels differ from each other.
+    pub differences: Vec<Between>,
+}
+
+/// A difference between kernels.
+pub struct Between {
+    /// What each of them did.
+    pub signature: String,
+    /// The facts that turn the model's answers alike, each with the version that has the new value. `None` where there are none,
+    /// or nobody has looked.
+    pub cause: Option<String>,
 }
 
 impl Compared {
     /// All signatures, each with the kernel or kernels that it is about.
     pub fn signatures(&self, columns: &[Column<'_>]) -> Vec<String> {
-        let mut all = self.differences.clone();
+        let mut all: Vec<String> = self.differences.iter().map(|between| between.signature.clone()).collect();
         for (column, parity) in columns.iter().zip(&self.parity) {
             let different = parity.iter().flatten().filter_map(|(_, result)| match result {
                 Match::Different { signature, .. } => Some(format!("{}: {signature}", column.label)),
@@ -105,6 +115,34 @@ impl Compared {
         all.dedup();
         all
     }
+
+    /// Finds the causes of the differences between kernels, in the model.
+    fn explain(&mut self, program: &Program, columns: &[Column<'_>]) {
+        let mut aspects: Vec<Aspect> =
+            self.differences.iter().flat_map(|between| versions::aspects(&between.signature)).copied().collect();
+        aspects.sort();
+        aspects.dedup();
+        if aspects.is_empty() {
+            return;
+        }
+        let versions: BTreeSet<KernelVersion> = columns.iter().filter_map(|column| column.version).collect();
+        let versions: Vec<KernelVersion> = versions.into_iter().collect();
+        let changes = explain(program, &versions, Rules::of, &aspects, case_options());
+        for between in &mut self.differences {
+            let aspects = versions::aspects(&between.signature);
+            let about = changes.iter().filter(|change| aspects.contains(&change.aspect));
+            let causes: Vec<String> = about.map(|change| format!("{} ({})", change.cause, change.to)).collect();
+            between.cause = (!causes.is_empty()).then(|| causes.join(", "));
+        }
+    }
+}
+
+/// Programs with one difference between kernels.
+#[derive(Default)]
+struct Group {
+    names: Vec<String>,
+    /// How many of them have each cause that was found.
+    causes: BTreeMap<String, usize>,
 }
 
 /// Programs compared with kernels, and what that comes to.
@@ -113,7 +151,7 @@ pub struct Comparison<'a> {
     pool: Option<&'a Pool>,
     jobs: Jobs,
     tallies: Vec<ParityTally>,
-    groups: BTreeMap<String, Vec<String>>,
+    groups: BTreeMap<String, Group>,
 }
 
 impl<'a> Comparison<'a> {
@@ -135,18 +173,25 @@ impl<'a> Comparison<'a> {
             .iter()
             .map(|program| (program, by_kernel.iter_mut().filter_map(Iterator::next).collect()))
             .collect();
-        let work = |(program, answers): &(&Program, Vec<Answer>)| compare(program, answers, &self.columns);
-        let (pool, tallies, groups) = (self.pool, &mut self.tallies, &mut self.groups);
+        let work = |(program, answers): &(&Program, Vec<Answer>)| {
+            let mut compared = compare(program, answers, &self.columns);
+            compared.explain(program, &self.columns);
+            compared
+        };
+        let (pool, columns) = (self.pool, &self.columns);
+        let (tallies, groups) = (&mut self.tallies, &mut self.groups);
         items::in_order(&cases, self.jobs, work, |n, mut compared| {
             let Some((program, answers)) = cases.get(n) else { return Ok(()) };
             if let Some(pool) = pool {
-                measure_again(program, answers, pool, &mut compared)?;
+                measure_again(program, answers, pool, columns, &mut compared)?;
             }
             for (tally, parity) in tallies.iter_mut().zip(&compared.parity) {
                 parity.iter().for_each(|parity| tally.add(&program.name, parity));
             }
-            for signature in &compared.differences {
-                groups.entry(signature.clone()).or_default().push(program.name.clone());
+            for Between { signature, cause } in &compared.differences {
+                let group = groups.entry(signature.clone()).or_default();
+                group.names.push(program.name.clone());
+                cause.iter().for_each(|cause| *group.causes.entry(cause.clone()).or_default() += 1);
             }
             take(&program.name, &compared)
         })
@@ -172,7 +217,7 @@ impl<'a> Comparison<'a> {
             }
         }
         if columns.len() > 1 {
-            list("kernels differ from each other", groups, examples, output)?;
+            between(groups, examples, output)?;
         }
         Ok(())
     }
@@ -181,14 +226,32 @@ impl<'a> Comparison<'a> {
 /// Times that a kernel runs a program again whose results are not the model's.
 const AGAIN: usize = 3;
 
-/// Runs again what differs from the model: a result that is not the same each time on one kernel depends on the moment, and
-/// cannot be held against the model.
-fn measure_again(program: &Program, answers: &[Answer], pool: &Pool, compared: &mut Compared) -> Result<(), Failure> {
+/// Runs again what differs: a result that is not the same each time on one kernel depends on the moment, and cannot be held
+/// against the model or another kernel.
+fn measure_again(
+    program: &Program,
+    answers: &[Answer],
+    pool: &Pool,
+    columns: &[Column<'_>],
+    compared: &mut Compared,
+) -> Result<(), Failure> {
+    let of_results = |between: &Between| between.signature.starts_with(versions::RESULT);
+    if compared.differences.iter().any(of_results) {
+        let reports = parity::examine(program, &Rules::of(newest(columns)));
+        for _ in 0..AGAIN {
+            let again = pool.answer_all(std::slice::from_ref(program), &Ask::default())?;
+            let mut pairs = answers.iter().zip(again.iter().filter_map(|answers| answers.first()));
+            if !pairs.all(|(first, again)| versions::same_results(program, &reports, first, again)) {
+                compared.differences.retain(|between| !of_results(between));
+                break;
+            }
+        }
+    }
     for (n, (first, parity)) in answers.iter().zip(&mut compared.parity).enumerate() {
         let mut runs: Vec<(usize, &mut Match)> = parity
             .iter_mut()
             .flatten()
-            .filter(|(aspect, _)| *aspect == Aspect::Run)
+            .filter(|(aspect, _)| *aspect == parity::Aspect::Run)
             .map(|(_, result)| result)
             .enumerate()
             .filter(|(_, result)| matches!(result, Match::Different { .. }))
@@ -211,6 +274,11 @@ fn measure_again(program: &Program, answers: &[Answer], pool: &Pool, compared: &
     Ok(())
 }
 
+/// The newest modelled version of the kernels.
+fn newest(columns: &[Column<'_>]) -> KernelVersion {
+    columns.iter().filter_map(|column| column.version).max().unwrap_or(KernelVersion::NEWEST)
+}
+
 /// Compares the model with what kernels say of a program, and these with each other.
 pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) -> Compared {
     let dumps: Vec<Vec<Insn>> = columns.iter().zip(answers).map(|(column, answer)| column.dump(answer)).collect();
@@ -225,9 +293,10 @@ pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) ->
     });
     let sides: Vec<Side<'_>> =
         by_kernel.map(|((column, answer), dump)| Side { name: column.label, answer, dump }).collect();
-    let newest = reports.get(&KernelVersion::NEWEST).or_else(|| reports.values().next_back());
-    let reports = newest.map_or(&[][..], Vec::as_slice);
-    Compared { parity: against_model.collect(), differences: versions::differences(program, reports, &sides) }
+    let reports = reports.get(&newest(columns)).map_or(&[][..], Vec::as_slice);
+    let differences = versions::differences(program, reports, &sides).into_iter();
+    let differences = differences.map(|signature| Between { signature, cause: None }).collect();
+    Compared { parity: against_model.collect(), differences }
 }
 
 fn differences<'a>(kernel: &'a str, name: &'a str, parity: &'a Parity) -> impl Iterator<Item = Value> + 'a {
@@ -243,11 +312,14 @@ fn differences<'a>(kernel: &'a str, name: &'a str, parity: &'a Parity) -> impl I
 fn summaries(
     columns: &[Column<'_>],
     tallies: &[ParityTally],
-    groups: &BTreeMap<String, Vec<String>>,
+    groups: &BTreeMap<String, Group>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let counts = |all: &BTreeMap<String, Vec<String>>| -> Map<String, Value> {
         all.iter().map(|(signature, names)| (signature.clone(), names.len().into())).collect()
+    };
+    let of_groups = |value: fn(&Group) -> Value| -> Map<String, Value> {
+        groups.iter().map(|(signature, group)| (signature.clone(), value(group))).collect()
     };
     for (column, tally) in columns.iter().zip(tallies) {
         let aspects: Map<String, Value> = tally
@@ -264,7 +336,9 @@ fn summaries(
             "guest": column.guest.map(speed),
         } }))?;
     }
-    output.json(&json!({ "summary": { "between": counts(groups) } }))
+    output.json(&json!({ "summary": {
+        "between": of_groups(|group| group.names.len().into()), "causes": of_groups(|group| json!(group.causes)),
+    } }))
 }
 
 fn speed(kernel: &Kernel) -> Value {
@@ -284,7 +358,7 @@ fn table(columns: &[Column<'_>], tallies: &[ParityTally], output: &mut Output) -
     }
     let head = output.paint(Tone::Strong, head);
     output.line(head)?;
-    for aspect in Aspect::ALL {
+    for aspect in parity::Aspect::ALL {
         let mut row = format!("{:10}", aspect.name());
         for tally in tallies {
             let [same, different, _] = tally.aspects.get(&aspect).copied().unwrap_or_default();
@@ -308,6 +382,35 @@ fn table(columns: &[Column<'_>], tallies: &[ParityTally], output: &mut Output) -
     output.line(row)
 }
 
+/// Differences between kernels by how many programs have them, each with its causes.
+fn between(groups: &BTreeMap<String, Group>, examples: usize, output: &mut Output) -> Result<(), Failure> {
+    const CAUSES: usize = 3;
+    let total: usize = groups.values().map(|group| group.names.len()).sum();
+    let heading = output.paint(Tone::Strong, "kernels differ from each other");
+    output.line(format_args!("\n{heading}: {total} in {} groups", groups.len()))?;
+    let mut all: Vec<_> = groups.iter().collect();
+    all.sort_by_key(|(_, group)| Reverse(group.names.len()));
+    for (signature, group) in all {
+        line(signature, &group.names, examples, output)?;
+        let mut causes: Vec<_> = group.causes.iter().collect();
+        causes.sort_by_key(|(_, count)| Reverse(**count));
+        for (cause, count) in causes.iter().take(CAUSES) {
+            output.line(format_args!("        {count:>6}  {}", output.paint(Tone::Good, cause)))?;
+        }
+        if causes.len() > CAUSES {
+            output.line(output.paint(Tone::Faint, format!("                {} more causes", causes.len() - CAUSES)))?;
+        }
+    }
+    Ok(())
+}
+
+/// A signature, how many programs have it, and the first of them.
+fn line(signature: &str, names: &[String], examples: usize, output: &mut Output) -> Result<(), Failure> {
+    let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
+    let shown = output.paint(Tone::Faint, shown.join(" "));
+    output.line(format_args!("{:>6}  {signature}  {shown}", names.len()))
+}
+
 /// Signatures by how many programs they have.
 fn list(
     heading: &str,
@@ -320,10 +423,5 @@ fn list(
     output.line(format_args!("\n{heading}: {total} in {} groups", signatures.len()))?;
     let mut all: Vec<_> = signatures.iter().collect();
     all.sort_by_key(|(_, names)| Reverse(names.len()));
-    for (signature, names) in all {
-        let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
-        let shown = output.paint(Tone::Faint, shown.join(" "));
-        output.line(format_args!("{:>6}  {signature}  {shown}", names.len()))?;
-    }
-    Ok(())
+    all.into_iter().try_for_each(|(signature, names)| line(signature, names, examples, output))
 }
