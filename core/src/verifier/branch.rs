@@ -6,13 +6,14 @@
 use super::precision::LinkedCells;
 use super::prune::{IdMap, exact};
 use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
-use super::walker::{Check, Next, Walker};
+use super::walker::{Check, Next, Stop, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::ctx::SockKind;
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{
-    Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown, Widening,
+    Backtracking, CheckedPointerId, LivenessModel, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks,
+    Shown, Widening,
 };
 
 /// Largest offset of a packet pointer that a comparison with the packet's end vouches for, in bytes.
@@ -131,6 +132,31 @@ impl Walker<'_> {
         }
     }
 
+    /// What both operands are where the jump was not taken, and where it was.
+    ///
+    /// Kernel: `reg_set_min_max` (6.1 … 7.3).
+    #[doc(alias = "reg_set_min_max")]
+    fn refined(&mut self, sides: &Sides, left: &Reg, right: &Reg) -> Check<[(Scalar, Scalar); 2]> {
+        let Sides { width, cond, dst, src } = *sides;
+        let (operands, same) = ((&left.value, &right.value), same_register(src, dst));
+        let side = |taken| Scalar::refine(cond, width, taken, operands, same, &self.rules.domain);
+        let (mut straight, mut taken) = (side(false), side(true));
+        let one = matches!(same, Registers::SameRegister);
+        for ((a, b), names) in [(&mut taken, ["true_reg1", "true_reg2"]), (&mut straight, ["false_reg1", "false_reg2"])]
+        {
+            if let Some(left) = self.contradiction(a, names[0])? {
+                *a = left;
+            }
+            if one {
+                *b = *a;
+            }
+            if let Some(left) = self.contradiction(b, names[1])? {
+                *b = left;
+            }
+        }
+        Ok([straight, taken])
+    }
+
     /// Puts the taken side aside and goes on with the other, each with what it knows.
     fn split(&mut self, sides: &Sides, left: &Reg, right: &Reg, linked: &LinkedCells, off: i16) -> Check {
         let target = self.target(i32::from(off));
@@ -141,16 +167,13 @@ impl Walker<'_> {
             linked.iter().for_each(|(_, cell)| self.touched.cell(*cell));
         }
         let mut this = self.cur.clone();
-        let other = self.push_branch(target)?;
-        if scalars {
-            for (state, taken) in [(&mut this, false), (&mut *other, true)] {
-                let operands = (&left.value, &right.value);
-                let same = same_register(src, dst);
-                let (a, b) = Scalar::refine(cond, width, taken, operands, same, &rules.domain);
-                learn(state, dst, a);
-                if let Operand::Reg(src) = src {
-                    learn(state, src, b);
-                }
+        self.push_branch(target)?;
+        let known = if scalars { Some(self.refined(sides, left, right)?) } else { None };
+        let Some(other) = self.last_pushed() else { return Err(Stop::bug("no pending branch")) };
+        for (state, values) in [&mut this, &mut *other].into_iter().zip(known.into_iter().flatten()) {
+            learn(state, dst, values.0);
+            if let Operand::Reg(src) = src {
+                learn(state, src, values.1);
             }
         }
         for state in [&mut this, &mut *other] {
@@ -184,7 +207,7 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// The registers and slots that share a scalar's id.
+    /// The registers and slots that share a scalar's id; since 7.0 only registers that are live.
     ///
     /// Kernel: `collect_linked_regs` (6.12 … 7.3).
     #[doc(alias = "collect_linked_regs")]
@@ -194,7 +217,12 @@ impl Walker<'_> {
         }
         let links = self.rules.walk.scalar_links;
         for n in (0..=self.cur.depth()).rev() {
-            let live = self.liveness.map_or(u16::MAX, |l| l.live_regs(self.cur.frame_insn(n)));
+            let live = match self.liveness {
+                Some(liveness) if self.rules.walk.liveness == LivenessModel::Static => {
+                    liveness.live_regs(self.cur.frame_insn(n))
+                }
+                _ => u16::MAX,
+            };
             let members: LinkedCells = self
                 .cur
                 .frame(n)
