@@ -15,6 +15,11 @@ impl Walker<'_> {
     /// Kernel: `check_alu_op` (6.1 … 7.3).
     #[doc(alias = "check_alu_op")]
     pub fn check_alu(&mut self, op: &Op) -> Check {
+        self.check_operation(op)?;
+        self.check_result(op)
+    }
+
+    fn check_operation(&mut self, op: &Op) -> Check {
         match *op {
             Op::Neg { width, dst } => self.check_unary(dst, true, |w, v| v.neg(width, &w.rules.domain)),
             Op::Endian { kind, bits, dst } => {

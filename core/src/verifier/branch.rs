@@ -131,6 +131,20 @@ impl Walker<'_> {
         }
     }
 
+    /// What a comparison of two numbers tells of both: on the side that goes on, and on the one that jumps.
+    ///
+    /// Kernel: `reg_set_min_max` (6.8 … 7.3).
+    fn learnt(&self, sides: &Sides, left: &Reg, right: &Reg) -> Check<[(Scalar, Scalar); 2]> {
+        let side = |taken| {
+            let (operands, same) = ((&left.value, &right.value), same_register(sides.src, sides.dst));
+            Scalar::refine(sides.cond, sides.width, taken, operands, same, &self.rules.domain)
+        };
+        let (fall, jump) = (side(false), side(true));
+        let jump = (self.consistent(jump.0, "true_reg1")?, self.consistent(jump.1, "true_reg2")?);
+        let fall = (self.consistent(fall.0, "false_reg1")?, self.consistent(fall.1, "false_reg2")?);
+        Ok([fall, jump])
+    }
+
     /// Puts the taken side aside and goes on with the other, each with what it knows.
     fn split(&mut self, sides: &Sides, left: &Reg, right: &Reg, linked: &LinkedCells, off: i16) -> Check {
         let target = self.target(i32::from(off));
@@ -140,13 +154,11 @@ impl Walker<'_> {
         if rules.log.shown >= Shown::AndLinked {
             linked.iter().for_each(|(_, cell)| self.touched.cell(*cell));
         }
+        let learnt = if scalars { Some(self.learnt(sides, left, right)?) } else { None };
         let mut this = self.cur.clone();
         let other = self.push_branch(target)?;
-        if scalars {
-            for (state, taken) in [(&mut this, false), (&mut *other, true)] {
-                let operands = (&left.value, &right.value);
-                let same = same_register(src, dst);
-                let (a, b) = Scalar::refine(cond, width, taken, operands, same, &rules.domain);
+        if let Some([fall, jump]) = learnt {
+            for (state, (a, b)) in [(&mut this, fall), (&mut *other, jump)] {
                 learn(state, dst, a);
                 if let Operand::Reg(src) = src {
                     learn(state, src, b);
