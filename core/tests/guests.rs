@@ -2,11 +2,12 @@
 
 #![allow(clippy::print_stderr)] // a skipped test says so
 
-use loopdiff::guest::{Answer, Ask, Cache, GuestError, Image, Jit, Machine, Options, Phase, Pool, Verdict};
+use loopdiff::guest::{Accel, Answer, Ask, Cache, GuestError, Image, Jit, Machine, Options, Phase, Pool, Verdict};
 use loopdiff::kernel::KernelVersion;
 use loopdiff::oracle::parity::{Match, compare, examine, sites_in_dump};
 use loopdiff::oracle::twin::{r0_of, twins};
 use loopdiff::program::{Input, Program, text};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// The first image that there is, or the reason to skip.
@@ -139,6 +140,23 @@ fn model_and_kernel_agree_and_twins_differ_where_they_must() {
     // A loop that is too long: the inlined form sets 32 bits of R0, the helper all of them. The helper's count has 32 bits.
     assert_eq!(r0(1), [Some(3), Some(0xffff_fff9), Some(0xffff_fff9)]);
     assert_eq!(r0(2), [Some(3), Some(-7i64 as u64), Some(0)]);
+}
+
+#[test]
+fn without_kvm_that_works_guests_are_emulated() {
+    let Some(image) = image() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let qemu = folder.path().join("qemu");
+    let script =
+        "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) echo no KVM >&2; exit 1;; esac\nexec qemu-system-x86_64 \"$@\"\n";
+    std::fs::write(&qemu, script).expect("written");
+    std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).expect("may be run");
+    let machine = Machine { qemu: qemu.display().to_string(), accel: Accel::KvmIfWorking, ..Machine::default() };
+    let pool = Pool::start(&[image], Options { machine, ..Options::default() }).expect("guests");
+    let why = pool.kernels()[0].not_accelerated().expect("a reason").to_string();
+    assert!(why.contains("no KVM"), "{why}");
+    let answers = pool.answer(0, &[program("loop", LOOP, &[3])], &Ask::default()).expect("answers");
+    assert_eq!(answers[0].runs[0].retval, 3);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Options that commands share.
 
 use crate::kernel::{FactError, KernelVersion, Rules};
+use crate::verifier::LogLevel;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -17,6 +18,22 @@ pub struct Common {
     pub json: bool,
     #[command(flatten)]
     pub jobs: Jobs,
+}
+
+/// The option of commands that show a verifier's log.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Log {
+    /// Also show the log, in the kernel's format: 1 for the path that fails, 2 for all paths.
+    #[arg(long = "log", value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          value_parser = clap::value_parser!(u8).range(1..=2))]
+    level: Option<u8>,
+}
+
+impl Log {
+    /// How much is shown, if anything.
+    pub fn level(self) -> Option<LogLevel> {
+        self.level.map(|level| if level > 1 { LogLevel::All } else { LogLevel::Path })
+    }
 }
 
 /// The kernels whose rules are used.

@@ -3,7 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::items::{self, Task};
 use super::json;
-use super::options::Common;
+use super::options::{Common, Log};
 use super::output::{Output, Tone};
 use crate::kernel::Rules;
 use crate::oracle::{Status, status};
@@ -19,16 +19,8 @@ pub struct Args {
     /// Fail when a program has another verdict.
     #[arg(long, value_name = "VERDICT")]
     expect: Option<Expected>,
-    /// The log in the kernel's format: 1 for the path that fails, 2 for all paths.
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "1",
-          value_parser = clap::value_parser!(u8).range(1..=2))]
-    log: Option<u8>,
-}
-
-impl Args {
-    fn log_level(&self) -> Option<LogLevel> {
-        self.log.map(|level| if level > 1 { LogLevel::All } else { LogLevel::Path })
-    }
+    #[command(flatten)]
+    log: Log,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +34,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
         let program = task.item.program()?;
-        Some((status(program, &rules), args.log_level().map(|level| log(program, &rules, level))))
+        Some((status(program, &rules), args.log.level().map(|level| log(program, &rules, level))))
     };
     items::each(&args.common, work, |task, answer| {
         let (answer, log) = answer.unzip();

@@ -53,6 +53,16 @@ impl Image {
     }
 }
 
+/// Names for kernels side by side, each its own: the first of label, point release and release that no other shares, else the path.
+pub(super) fn names(images: &[Image]) -> Vec<String> {
+    let kinds: [fn(&Image) -> &str; 3] = [Image::label, |image| &image.point, |image| &image.release];
+    let name = |image: &Image| {
+        let is_own = |of: &&fn(&Image) -> &str| images.iter().filter(|other| of(other) == of(image)).count() == 1;
+        kinds.iter().find(is_own).map_or_else(|| image.path.display().to_string(), |of| of(image).to_owned())
+    };
+    images.iter().map(name).collect()
+}
+
 /// The modelled version of a release's series.
 fn version_of(release: &str) -> Option<KernelVersion> {
     KernelVersion::ALL.into_iter().find(|version| {
@@ -132,6 +142,23 @@ mod tests {
         assert_eq!((own.release.as_str(), own.point.as_str(), own.label()), ("6.12.0-rc3+", "6.12.0", "6.12"));
         let other = open(&bzimage("6.10.3 (x)")).expect("a kernel");
         assert_eq!((other.version, other.series().as_str(), other.label()), (None, "6.10", "6.10.3"));
+    }
+
+    #[test]
+    fn kernels_side_by_side_have_names_of_their_own() {
+        let image = |release: &str, point: &str, path: &str| Image {
+            version: version_of(release),
+            release: release.to_owned(),
+            point: point.to_owned(),
+            path: path.into(),
+        };
+        let stable = image("6.12.95+deb12", "6.12.95", "a");
+        let newer = image("6.12.118+deb13", "6.12.118", "b");
+        let (own, again) = (image("7.3.4-mine", "7.3.4", "c/bzImage"), image("7.3.4-mine", "7.3.4", "d/bzImage"));
+        let packaged = image("7.3.4+deb13", "7.3.4", "e");
+        assert_eq!(names(&[stable.clone(), own.clone()]), ["6.12", "7.3"]);
+        assert_eq!(names(&[stable, newer]), ["6.12.95", "6.12.118"]);
+        assert_eq!(names(&[own, again, packaged]), ["c/bzImage", "d/bzImage", "7.3.4+deb13"]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub enum Accel {
     /// Emulated: everywhere, and never on this machine's own processor.
     #[default]
     Tcg,
-    /// By the processor, where `/dev/kvm` can be opened; emulated elsewhere.
-    KvmIfThere,
+    /// By the processor, where a guest comes up that way ([`Pool::start`](super::Pool::start)); emulated elsewhere.
+    KvmIfWorking,
 }
 
 /// What a guest's time is.
@@ -86,11 +86,12 @@ impl Machine {
 
     /// QEMU's arguments, but for those that name a file of one process.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let wants_kvm = self.accel == Accel::KvmIfThere && self.clock == Clock::Real;
-        let kvm = wants_kvm && OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
         let memory = format!("{}M", self.memory_mib);
         let line = self.command_line();
-        let accel = if kvm { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg", "-cpu", CPU] };
+        let accel = match self.accel {
+            Accel::KvmIfWorking => ["-accel", "kvm", "-cpu", "host"],
+            Accel::Tcg => ["-accel", "tcg", "-cpu", CPU],
+        };
         let rest = [
             "-smp",
             "1",

@@ -3,10 +3,10 @@
 //! Programs are handed over in batches. When a guest dies or makes no progress, the answers before that stay, the program in
 //! progress is tried alone on fresh guests, and only when it ends all of them alike is that its answer.
 
-use super::machine::{End, Machine, Patience, Running};
+use super::machine::{Accel, Clock, End, Machine, Patience, Running};
 use super::snapshot::{STUCK, Snapshot};
 use super::wire::{self, Ask, Runs};
-use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, log, protocol as p};
+use super::{Answer, Cache, Facts, GuestError, Image, Phase, Verdict, image, log, protocol as p};
 use crate::program::Program;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,13 +57,25 @@ pub struct Tally {
 
 /// A kernel of a pool.
 pub struct Kernel {
+    name: String,
     image: Image,
+    not_accelerated: Option<GuestError>,
     snapshot: Snapshot,
     idle: Mutex<Vec<Running>>,
     tally: Mutex<Tally>,
 }
 
 impl Kernel {
+    /// What it is called beside the pool's other kernels: `6.12`, or `6.12.95` where there is another 6.12.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Why it is emulated although KVM was wanted.
+    pub fn not_accelerated(&self) -> Option<&GuestError> {
+        self.not_accelerated.as_ref()
+    }
+
     /// Its image.
     pub fn image(&self) -> &Image {
         &self.image
@@ -108,20 +120,20 @@ const LAST_WORDS: usize = 160;
 const START_TRIES: u32 = 3;
 
 impl Pool {
-    /// Makes sure that every kernel starts.
+    /// Makes sure that every kernel starts; one that does not come up under KVM is emulated.
     ///
     /// # Errors
     ///
     /// There is no QEMU, no agent, or a kernel that does not start, each time that it was tried.
     pub fn start(images: &[Image], options: Options) -> Result<Pool, GuestError> {
-        let make = |image: &Image| Snapshot::of(image, &options.machine, &options.snapshots);
-        let start = |image: &Image| {
-            let (snapshot, first) = make(image).or_else(|e| if is_lasting(&e) { Err(e) } else { make(image) })?;
-            let tally = Tally { guests: 1, ..Tally::default() };
-            Ok(Kernel { image: image.clone(), snapshot, idle: Mutex::new(vec![first]), tally: Mutex::new(tally) })
+        let start = |(image, name): (&Image, String)| {
+            let ((snapshot, first), not_accelerated) = first_guest(image, &options)?;
+            let tally = Mutex::new(Tally { guests: 1, ..Tally::default() });
+            Ok(Kernel { name, image: image.clone(), not_accelerated, snapshot, idle: Mutex::new(vec![first]), tally })
         };
         let kernels: Result<Vec<Kernel>, GuestError> = std::thread::scope(|scope| {
-            let handles: Vec<_> = images.iter().map(|image| scope.spawn(move || start(image))).collect();
+            let named = images.iter().zip(image::names(images));
+            let handles: Vec<_> = named.map(|image| scope.spawn(move || start(image))).collect();
             handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(gone()))).collect()
         });
         let kernels = kernels?;
@@ -286,6 +298,23 @@ impl Pool {
             }
         }
     }
+}
+
+/// The snapshot of a kernel and a first guest from it; emulated where KVM was wanted and fails, and then why it does.
+fn first_guest(image: &Image, options: &Options) -> Result<((Snapshot, Running), Option<GuestError>), GuestError> {
+    let make = |machine: &Machine| Snapshot::of(image, machine, &options.snapshots);
+    let emulated = Machine { accel: Accel::Tcg, ..options.machine.clone() };
+    let mut not_accelerated = None;
+    // Counting instructions takes an emulator.
+    if options.machine.accel == Accel::KvmIfWorking && options.machine.clock == Clock::Real {
+        match make(&options.machine) {
+            Ok(first) => return Ok((first, None)),
+            Err(error @ (GuestError::Boot { .. } | GuestError::Monitor(_))) => not_accelerated = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let first = make(&emulated).or_else(|e| if is_lasting(&e) { Err(e) } else { make(&emulated) })?;
+    Ok((first, not_accelerated))
 }
 
 fn gone() -> GuestError {

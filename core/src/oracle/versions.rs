@@ -27,6 +27,9 @@ pub const BLOW_UP: u32 = 10;
 /// Below this nothing blows up.
 const BLOW_UP_MIN: u32 = 2_000;
 
+/// What a signature of results begins with.
+pub const RESULT: &str = "result: ";
+
 /// The signatures of all differences; empty when the kernels agree. `reports` are the model's under the rules of one of them
 /// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.
 pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) -> Vec<String> {
@@ -60,7 +63,7 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
             let class = |n: usize| results.iter().position(|r| Some(r) == results.get(n)).unwrap_or(n);
             let groups: Vec<String> =
                 accepted.iter().enumerate().map(|(n, s)| format!("{}={}", s.name, class(n))).collect();
-            found.push(format!("result: {}", groups.join(" ")));
+            found.push(format!("{RESULT}{}", groups.join(" ")));
             break;
         }
     }
@@ -73,6 +76,15 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
         found.push(format!("blow-up: {} walks more than {BLOW_UP} times what {} does", of(most), of(least)));
     }
     found
+}
+
+/// Whether two answers of one kernel have the same results, but for bytes that come from addresses. `reports` as in
+/// [`differences`].
+pub fn same_results(program: &Program, reports: &[Report], one: &Answer, other: &Answer) -> bool {
+    (0..program.inputs.len()).all(|input| {
+        let mask = AddressMask::of(&outcomes(reports, input));
+        mask.flow || result(program, one.runs.get(input), &mask) == result(program, other.runs.get(input), &mask)
+    })
 }
 
 /// What every kernel did, when they did not all do the same.
@@ -150,6 +162,7 @@ mod tests {
         assert!(found_by(&program, &[side("x", &a), side("y", &a)]).is_empty());
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &b)]), ["verdict: x accept; y 0 [RN !read_ok]"]);
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &c), side("z", &a)]), ["result: x=0 y=1 z=0"]);
+        assert!(same_results(&program, &[], &a, &d) && !same_results(&program, &[], &a, &c));
         d.insns_processed = 90_000;
         assert_eq!(
             found_by(&program, &[side("x", &a), side("y", &d)]),

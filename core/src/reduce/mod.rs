@@ -128,7 +128,9 @@ pub fn reduce(program: &Program, budget: Budget, keep: &mut dyn FnMut(&Program) 
     loop {
         let steps = search.steps;
         for pass in PASSES {
-            pass(&mut search);
+            if search.end.is_none() {
+                pass(&mut search);
+            }
         }
         if search.steps == steps || search.end.is_some() {
             break;

@@ -25,14 +25,17 @@ pub(super) fn everywhere(search: &mut Search<'_>) {
             all.extend(op.ok().filter(belongs).iter().flat_map(numbers));
         }
         for mut n in all {
-            while let Some(smaller) = simpler(n).into_iter().find(|new| {
-                let ops = operations(&search.best.insns);
-                let ops = ops.iter().filter_map(|(at, op)| Some((*at, op.as_ref().ok().copied().filter(belongs)?)));
-                let changes = ops.filter(|(_, op)| numbers(op).any(|old| old == n));
-                let replace = |old| if old == n { *new } else { old };
-                let changes = changes.filter_map(|(at, op)| Some((at, vec![with_numbers(&op, replace)?]))).collect();
-                attempt(search, &changes)
-            }) {
+            while search.end.is_none()
+                && let Some(smaller) = simpler(n).into_iter().find(|new| {
+                    let ops = operations(&search.best.insns);
+                    let ops = ops.iter().filter_map(|(at, op)| Some((*at, op.as_ref().ok().copied().filter(belongs)?)));
+                    let changes = ops.filter(|(_, op)| numbers(op).any(|old| old == n));
+                    let replace = |old| if old == n { *new } else { old };
+                    let changes =
+                        changes.filter_map(|(at, op)| Some((at, vec![with_numbers(&op, replace)?]))).collect();
+                    attempt(search, &changes)
+                })
+            {
                 n = smaller;
             }
         }
@@ -43,7 +46,7 @@ pub(super) fn everywhere(search: &mut Search<'_>) {
 pub(super) fn one_by_one(search: &mut Search<'_>) {
     let places: Vec<InsnIdx> = operations(&search.best.insns).iter().map(|(at, _)| *at).collect();
     for at in places {
-        while reduce_operation(search, at) {}
+        while search.end.is_none() && reduce_operation(search, at) {}
     }
 }
 
@@ -59,7 +62,7 @@ fn reduce_operation(search: &mut Search<'_>, at: InsnIdx) -> bool {
 }
 
 fn attempt(search: &mut Search<'_>, changes: &edit::Changes) -> bool {
-    edit::apply(&search.best, changes).is_ok_and(|candidate| search.attempt(candidate))
+    search.end.is_none() && edit::apply(&search.best, changes).is_ok_and(|candidate| search.attempt(candidate))
 }
 
 /// Simpler numbers, simplest first.

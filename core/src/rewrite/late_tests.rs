@@ -178,6 +178,8 @@ fn kernels_spell_calls_differently() {
     };
     assert_eq!(far("8510469cfeffffff"), far("8510000001000000"));
     assert_ne!(far("8510469cfeffffff"), far("8510000002000000"));
+    // Nothing in reach names subprogram 2.
+    assert_eq!(far("8510b48bfeffffff"), far("8510000002000000"));
     let lone = |call: &str| normalise(&insns(&["1842000009000000", "0000000000000000", call]), HelperImms::NUMBERS);
     assert_eq!(lone("8510000007000000"), lone("8510070000000000"));
 }

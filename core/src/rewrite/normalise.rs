@@ -10,7 +10,8 @@
 //! | function reference | second `imm` | the subprogram's number |
 //! | local call | `off`, `imm` | the distance, or 0 when 16 bits do not hold it; the subprogram's number |
 //!
-//! Kernels differ in the last line where a distance does not fit (up to 6.18 `off` is cut to 16 bits and `imm` is -2), and
+//! Kernels differ in the last line where a distance does not fit (up to 6.18 `off` is cut to 16 bits and `imm` is -2; the
+//! normal form has 0 for the number of a subprogram that nothing in reach names), and
 //! where one subprogram is left, so that nothing was JIT-compiled apart (up to 6.18 `off` is 0 and `imm` the distance; the
 //! normal form is that of 7.3, the distance and 0). [`normalise`] maps all of them to the same; [`as_dumped`] gives
 //! a program of ours the dump's encoding first.
@@ -106,8 +107,10 @@ fn normal_call(at: usize, call: Insn, starts: &BTreeMap<i32, i64>) -> Insn {
         (0, rel) if starts.is_empty() => Insn { off: i16::try_from(rel).unwrap_or(0), imm: 0, ..call },
         (_, ..0) => {
             let found = starts.iter().find(|(_, start)| cut_distance_of(**start));
-            found.map_or(call, |(number, _)| Insn { off: 0, imm: *number, ..call })
+            Insn { off: 0, imm: found.map_or(0, |(number, _)| *number), ..call }
         }
+        // Nothing in reach names it, so a number that was lost cannot be found again.
+        (0, number) if !starts.contains_key(&number) => Insn { imm: 0, ..call },
         _ => call,
     }
 }

@@ -93,6 +93,9 @@ impl KernelCampaign<'_> {
                 start.elapsed().as_secs_f64(),
                 kept.len()
             ));
+            if self.out.is_some() && !new.is_empty() && self.reduce_attempts > 0 {
+                note(format_args!("making the cases of {} new signatures smaller", new.len()));
+            }
             for (signature, program) in new {
                 if let Some(out) = self.out {
                     let folder = self.keep(&pool, &columns, &signature, program, out, &is_over)?;

@@ -39,7 +39,7 @@ pub fn of_pool(pool: &Pool) -> Vec<Column<'_>> {
     fn column(kernel: &Kernel) -> Column<'_> {
         let image = kernel.image();
         Column {
-            label: image.label(),
+            label: kernel.name(),
             point: &image.point,
             release: &image.release,
             version: image.version,

@@ -156,24 +156,21 @@ impl Shown<'_> {
             })
             .collect();
         json!({
-            "name": name, "kernel": self.kernel.image().label(), "release": self.kernel.image().release,
+            "name": name, "kernel": self.kernel.name(), "release": self.kernel.image().release,
             "inlined": form(self.inlined), "helper": form(self.helper), "runs": runs, "equal": !self.differs(),
         })
     }
 
     fn describe(&self, output: &mut Output) -> Result<(), Failure> {
-        let label = self.kernel.image().label();
+        let kernel = self.kernel.name();
         for (form, answer) in [("inlined", self.inlined), ("helper", self.helper)] {
             let (inlined, sites) = self.sites(answer);
             let what = match answer.verdict {
                 Verdict::Accept => format!("{inlined} of {sites} loops inlined"),
                 _ => answer.message.clone(),
             };
-            output.line(format_args!("  {label:8} {form:8} {}, {what}", answer.verdict))?;
-            for line in answer.kmsg.lines() {
-                let line = output.paint(Tone::Bad, line);
-                output.line(format_args!("    kernel: {line}"))?;
-            }
+            output.line(format_args!("  {kernel:8} {form:8} {}, {what}", answer.verdict))?;
+            guests::messages(&answer.kmsg, output)?;
         }
         for (n, a, b) in self.pairs() {
             let show = |left: &Left<'_>| match (left.run.err, left.r0) {

@@ -2,7 +2,7 @@
 
 use crate::cli::exit::Failure;
 use crate::cli::items::{self, Item};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, Tone, note};
 use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Machine, Options, Pool};
 use crate::kernel::KernelVersion;
 use crate::program::Program;
@@ -23,7 +23,7 @@ pub struct Guests {
     /// Memory of a guest.
     #[arg(long, value_name = "MIB", default_value_t = Machine::default().memory_mib)]
     memory: u32,
-    /// Use the processor's virtualization where it is there, instead of emulation.
+    /// Use the processor's virtualization where a kernel comes up that way, instead of emulation.
     #[arg(long)]
     kvm: bool,
     /// Added to the kernel's command line, e.g. mitigations=auto.
@@ -67,7 +67,7 @@ impl Guests {
     pub fn options(&self) -> Options {
         Options {
             machine: Machine {
-                accel: if self.kvm { Accel::KvmIfThere } else { Accel::Tcg },
+                accel: if self.kvm { Accel::KvmIfWorking } else { Accel::Tcg },
                 memory_mib: self.memory,
                 boot_args: self.boot_arg.clone(),
                 ..Machine::default()
@@ -92,7 +92,13 @@ impl Guests {
         }
         let mut options = self.options();
         options.machine.clock = clock;
-        Ok(Pool::start(&images, options)?)
+        let pool = Pool::start(&images, options)?;
+        for kernel in pool.kernels() {
+            if let Some(why) = kernel.not_accelerated() {
+                note(format_args!("{} is emulated: {why}", kernel.name()));
+            }
+        }
+        Ok(pool)
     }
 
     /// Whether a kernel is named.
@@ -122,6 +128,19 @@ pub fn each(
         }
     }
     Ok(())
+}
+
+/// Shows what a kernel printed: the first lines and a panic, with the number of the others.
+pub fn messages(kmsg: &str, output: &mut Output) -> Result<(), Failure> {
+    const LINES: usize = 12;
+    let is_shown = |(n, line): &(usize, &str)| *n < LINES || line.starts_with("Kernel panic");
+    for (_, line) in kmsg.lines().enumerate().filter(is_shown) {
+        output.line(format_args!("    kernel: {}", output.paint(Tone::Bad, line)))?;
+    }
+    match kmsg.lines().enumerate().filter(|line| !is_shown(line)).count() {
+        0 => Ok(()),
+        more => output.line(output.paint(Tone::Faint, format!("    {more} more lines (--json has all)"))),
+    }
 }
 
 /// Says that a program is passed over.

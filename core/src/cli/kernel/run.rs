@@ -2,9 +2,11 @@
 
 use super::guests::{self, Guests};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::options::Log;
 use crate::cli::output::{Output, Tone};
-use crate::guest::{Answer, Ask, Image, Jit, LogLevel, Runs, Verdict};
+use crate::guest::{Answer, Ask, Jit, LogLevel, Runs, Verdict};
 use crate::program::Program;
+use crate::verifier;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -25,9 +27,8 @@ pub struct Args {
     /// Load with the JIT compiler off.
     #[arg(long)]
     no_jit: bool,
-    /// Also show the verifier's log, with the path that led to a refusal.
-    #[arg(long)]
-    log: bool,
+    #[command(flatten)]
+    log: Log,
 }
 
 /// The line of `--json`.
@@ -44,8 +45,12 @@ struct Line<'a> {
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let pool = args.guests.start()?;
     let ask = Ask {
-        log: if args.log { LogLevel::Path } else { LogLevel::Statistics },
-        log_bytes_max: if args.log { 1 << 20 } else { Ask::default().log_bytes_max },
+        log: match args.log.level() {
+            None => LogLevel::Statistics,
+            Some(verifier::LogLevel::Path) => LogLevel::Path,
+            Some(verifier::LogLevel::All) => LogLevel::Full,
+        },
+        log_bytes_max: if args.log.level().is_some() { 1 << 20 } else { Ask::default().log_bytes_max },
         runs: if args.no_runs { Runs::None } else { Runs::All },
         jit: if args.no_jit { Jit::Off } else { Jit::On },
         ..Ask::default()
@@ -57,12 +62,11 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             output.line(format_args!("{name}  {place}"))?;
         }
         for (kernel, answer) in pool.kernels().iter().zip(answers) {
-            let image = kernel.image();
-            let log = if args.log { answer.log.as_str() } else { "" };
+            let log = if args.log.level().is_some() { answer.log.as_str() } else { "" };
             if args.json {
-                output.json(&Line { kernel: image.label(), release: &image.release, answer, log })?;
+                output.json(&Line { kernel: kernel.name(), release: &kernel.image().release, answer, log })?;
             } else {
-                describe(image, program, answer, log, output)?;
+                describe(kernel.name(), program, answer, log, output)?;
             }
         }
         Ok(())
@@ -71,7 +75,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// An answer as people read it.
-fn describe(image: &Image, program: &Program, answer: &Answer, log: &str, output: &mut Output) -> Result<(), Failure> {
+fn describe(kernel: &str, program: &Program, answer: &Answer, log: &str, output: &mut Output) -> Result<(), Failure> {
     let tone = match answer.verdict {
         Verdict::Accept => Tone::Good,
         Verdict::Reject => Tone::Notable,
@@ -81,21 +85,20 @@ fn describe(image: &Image, program: &Program, answer: &Answer, log: &str, output
     let what = match answer.verdict {
         Verdict::Accept => {
             let (before, after) = (program.insns.len(), answer.xlated.len());
-            format!("{} walked; {before} instructions, {after} after the rewrite", answer.insns_processed)
+            format!(", {} walked; {before} instructions, {after} after the rewrite", answer.insns_processed)
         }
-        _ => format!("errno {}: {}", answer.errno, answer.message),
+        Verdict::Reject => format!(", errno {}: {}", answer.errno, answer.message),
+        // What happened is in the verdict.
+        Verdict::Died { .. } | Verdict::TimedOut { .. } | Verdict::NotRun(_) => String::new(),
     };
-    output.line(format_args!("  {:8} {verdict}, {what}", image.label()))?;
+    output.line(format_args!("  {kernel:8} {verdict}{what}"))?;
     for (n, run) in answer.runs.iter().enumerate() {
         match run.err {
             0 => output.line(format_args!("    input {n}: {:#x}", run.retval))?,
             err => output.line(format_args!("    input {n}: the test run failed with errno {err}"))?,
         }
     }
-    for line in answer.kmsg.lines() {
-        let line = output.paint(Tone::Bad, line);
-        output.line(format_args!("    kernel: {line}"))?;
-    }
+    guests::messages(&answer.kmsg, output)?;
     for line in log.lines() {
         output.line(format_args!("    | {line}"))?;
     }
