@@ -279,7 +279,7 @@ kinds! {
     FlagsUninit 2 "flags without a value",
     CtxScalar 4 "context is a number",
     CtxMapValue 3 "context is a map value",
-    CtxOftenNull 4 "context is a number that is zero on one path",
+    CtxOftenNull 8 "context is a number that is zero on one path",
     CountPointer 3 "count is a pointer",
     CallbackScalar 3 "callback is a number",
     CallbackOffset 3 "callback with an offset",

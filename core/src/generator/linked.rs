@@ -91,12 +91,15 @@ impl Fun<'_, '_> {
     fn first_number(&mut self, step: &Step, dice: &mut Dice) -> Number {
         let third = self.live(step.a.wrapping_add(2));
         let has_third = self.live.len() > 2;
+        // What a callback is given may be what this step has made of it in the iteration before: sums of that never end.
+        let in_callback = self.below_callback();
         let (reg, fresh) = match step.a >> 2 & 3 {
-            0 if has_third => (third, false),
+            0 if has_third && !in_callback => (third, false),
             1 if has_third => (third, true),
             _ => (Reg::R0, true),
         };
-        let told = if fresh { self.source(reg, dice.below(256) as u8) } else { None };
+        let pick = dice.below(256) as u8 | if in_callback { 2 } else { 0 };
+        let told = if fresh { self.source(reg, pick) } else { None };
         let value = told.unwrap_or(step.imm.get());
         self.compared(reg, value);
         Number { reg, value: i64::from(value) as u64 }

@@ -37,13 +37,14 @@ impl Walker<'_> {
         let (Op::Alu { dst, .. } | Op::Neg { dst, .. } | Op::Endian { dst, .. } | Op::MovSx { dst, .. }) = *op else {
             return Ok(());
         };
-        self.check_register(dst)
+        self.check_register(dst, "alu")
     }
 
-    fn check_register(&mut self, dst: RegNo) -> Check {
+    /// The check of what an instruction has put into a register.
+    pub fn check_register(&mut self, dst: RegNo, context: &str) -> Check {
         let reg = *self.reg(dst);
         if reg.kind == Kind::Scalar {
-            let value = self.consistent(reg.value, "alu")?;
+            let value = self.consistent(reg.value, context)?;
             if value != reg.value {
                 self.reg_mut(dst).value = value;
             }

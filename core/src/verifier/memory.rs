@@ -62,7 +62,8 @@ impl Walker<'_> {
         let kind = self.reg(base).kind;
         let alignment = if strict { Alignment::Strict } else { Alignment::Machine };
         self.check_access(base, i64::from(off), size, Transfer::Load(dst), alignment, signed)?;
-        self.same_pointer(kind)
+        self.same_pointer(kind)?;
+        self.check_register(dst, if strict { "atomic_load" } else { "ldx" })
     }
 
     /// Kernel: `check_store_reg` and the `BPF_ST` case of `do_check` (6.1 … 7.3).
