@@ -14,11 +14,6 @@ pub struct KernelLines {
 const OTHER_PARTS: [&str; 7] =
     ["stack use/def", "arg JOIN", "subprog#", "subprog ", "verification time", "stack depth", "Verification failed:"];
 
-/// Whether a line of 6.18 tells what its walk learnt of the stack's liveness.
-fn is_of_liveness(line: &str) -> bool {
-    line.starts_with('(') && (line.contains("live stack update done") || line.contains(") frame "))
-}
-
 /// Takes a kernel's log apart.
 pub fn of_kernel(log: &str) -> KernelLines {
     let mut lines = Vec::new();
@@ -29,7 +24,7 @@ pub fn of_kernel(log: &str) -> KernelLines {
         let starts_other = OTHER_PARTS.iter().any(|start| line.starts_with(start));
         let walk = line.starts_with("Live regs") || line.starts_with("0: R1=") || line.starts_with("processed ");
         in_other = (in_other || starts_other) && !walk;
-        if in_other || is_of_liveness(line) || line.is_empty() {
+        if in_other || line.is_empty() {
             left_out += usize::from(!line.is_empty());
             continue;
         }

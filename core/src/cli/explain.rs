@@ -5,7 +5,7 @@ use super::items::{self, Item};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone};
 use crate::kernel::{Difference, KernelVersion, Rules};
-use crate::oracle::{Answer, Aspect, Cause, Change, explain};
+use crate::oracle::{Answer, Aspect, Cause, Change, Options, explain};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let program = item.program()?;
         let rules = |version| args.rules.rules(version);
         let answers: Vec<Answer> = versions.iter().map(|v| Answer::of(program, &rules(*v))).collect();
-        Some((answers, explain(program, &versions, rules)))
+        Some((answers, explain(program, &versions, rules, &Aspect::ALL, Options::default())))
     };
     items::in_order(&items, args.jobs, work, |n, found| match (items.get(n), found) {
         (Some(item), Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),

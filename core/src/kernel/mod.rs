@@ -37,11 +37,12 @@ pub use rules_structure::{
     UnixAddresses,
 };
 pub use rules_walk::{
-    Backtracking, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey, FieldErrno,
-    ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel,
-    LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare, PointerOffset,
-    PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars,
-    StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening,
+    Backtracking, BeyondPacket, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
+    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths,
+    LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare,
+    PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds,
+    SlotScalars, StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules,
+    Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -38,8 +38,22 @@ pub enum CallbackExit {
 pub enum LivenessModel {
     /// Read marks, handed from path to checkpoint during the walk (up to 6.17).
     ReadMarks,
+    /// Registers from an analysis before the walk; the stack from reads and writes that the walk marks at instructions under their
+    /// chain of calls, passed on backwards whenever a path ends (6.18).
+    Recorded,
     /// Analysis of the whole program before the walk (7.0).
     Static,
+}
+
+/// How packet pointers beyond the packet's end, or at it, are compared with those in it when states are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BeyondPacket {
+    /// Their mark is a range below 0, which any range covers: a path that may read is taken for covered by one that may not
+    /// (before 7.1).
+    AnyRange,
+    /// Only the same mark covers it (7.1, and 6.1.192 and 6.12.95 by backport).
+    SameMark,
 }
 
 /// How a pointer's offset is kept.
@@ -188,9 +202,11 @@ pub enum TailCallPaths {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoopPrecision {
-    /// A state that was reached in a loop keeps what it has (up to 6.16; for callbacks up to 6.18).
+    /// A state that was reached in a loop keeps what it has (up to 6.16).
     Ignored,
-    /// Precision is passed round the loop until nothing changes (6.17, 6.19).
+    /// Precision is passed round loops of jumps until nothing changes; a callback keeps what it has (6.17).
+    OfJumps,
+    /// It is passed round callbacks as well (6.19).
     Propagated,
 }
 
@@ -397,6 +413,8 @@ pub struct WalkRules {
     pub backtracking: Backtracking,
     /// What a callback's exit does to wanted arguments.
     pub callback_exit: CallbackExit,
+    /// Packet pointers beyond the end.
+    pub beyond_packet: BeyondPacket,
     /// Where liveness comes from.
     pub liveness: LivenessModel,
     /// How a pointer's offset is kept.
@@ -485,6 +503,7 @@ impl WalkRules {
         callback_walk: CallbackWalk::Once,
         backtracking: Backtracking::SingleFrame,
         callback_exit: CallbackExit::ForgetArguments,
+        beyond_packet: BeyondPacket::SameMark,
         liveness: LivenessModel::ReadMarks,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
@@ -554,7 +573,9 @@ impl WalkRules {
         private_stack: PrivateStack::ForTracing,
         tail_call_paths: TailCallPaths::FallsAndReturns,
         reference_scope: ReferenceScope::PerPath,
-        liveness: LivenessModel::Static,
+        beyond_packet: BeyondPacket::AnyRange,
+        liveness: LivenessModel::Recorded,
+        loop_precision: LoopPrecision::OfJumps,
         helper_access: HelperAccess::Known,
         scalar_ids: ScalarIds::Compared,
         bug_report: BugReport::Line,
@@ -565,6 +586,8 @@ impl WalkRules {
 
     /// Linux 7.3.4.
     pub const V7_3: WalkRules = WalkRules {
+        beyond_packet: BeyondPacket::SameMark,
+        liveness: LivenessModel::Static,
         variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         frames_max: 16,

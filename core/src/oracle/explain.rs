@@ -6,7 +6,8 @@
 //!
 //! Invariant: the causes that are named are tried, not guessed.
 
-use super::examine::{Status, status};
+use super::examine::{Examiner, Options, Report, RunPair, Status, status};
+use crate::exec::{End, Outcome};
 use crate::isa::Insn;
 use crate::kernel::{Difference, HelperImms, KernelVersion, Rules};
 use crate::program::Program;
@@ -25,13 +26,16 @@ pub enum Aspect {
     Inlining,
     /// The rewritten program, as a kernel would show it.
     Rewrite,
+    /// What runs return, and leave behind.
+    Results,
     /// How many instructions were walked.
     Count,
 }
 
 impl Aspect {
     /// All of them, the weightiest first.
-    pub const ALL: [Aspect; 5] = [Aspect::Verdict, Aspect::Message, Aspect::Inlining, Aspect::Rewrite, Aspect::Count];
+    pub const ALL: [Aspect; 6] =
+        [Aspect::Verdict, Aspect::Message, Aspect::Inlining, Aspect::Rewrite, Aspect::Results, Aspect::Count];
 
     /// A word for people and for JSON.
     pub const fn name(self) -> &'static str {
@@ -40,6 +44,7 @@ impl Aspect {
             Aspect::Message => "message",
             Aspect::Inlining => "inlining",
             Aspect::Rewrite => "rewrite",
+            Aspect::Results => "results",
             Aspect::Count => "count",
         }
     }
@@ -58,14 +63,31 @@ pub struct Answer {
     message: String,
     inlining: Vec<(u32, String)>,
     dump: Vec<Insn>,
+    results: Vec<Outcome>,
     count: u32,
 }
 
 impl Answer {
-    /// The answer to a program.
+    /// The answer to a program that is not run.
     pub fn of(program: &Program, rules: &Rules) -> Answer {
-        let none = Answer { verdict: "", message: String::new(), inlining: Vec::new(), dump: Vec::new(), count: 0 };
-        match status(program, rules) {
+        Answer::with_results(status(program, rules), &[], rules)
+    }
+
+    /// The answer that a report under some rules holds.
+    pub fn of_report(report: Report, rules: &Rules) -> Answer {
+        Answer::with_results(report.status, &report.runs, rules)
+    }
+
+    fn with_results(status: Status, runs: &[RunPair], rules: &Rules) -> Answer {
+        let none = Answer {
+            verdict: "",
+            message: String::new(),
+            inlining: Vec::new(),
+            dump: Vec::new(),
+            results: Vec::new(),
+            count: 0,
+        };
+        match status {
             Status::Accepted { facts, rewritten } => {
                 let site = |state| match state {
                     SiteState::NeverReached => "never reached".to_owned(),
@@ -81,6 +103,7 @@ impl Answer {
                     verdict: "accept",
                     inlining: facts.loops.iter().map(|l| (l.insn.0, site(l.state))).collect(),
                     dump: normalise(&dumped, HelperImms::NUMBERS),
+                    results: runs.iter().map(|pair| pair.rewritten.clone()).collect(),
                     count: facts.insns_processed,
                     ..none
                 }
@@ -114,6 +137,7 @@ impl Answer {
             Aspect::Message => self.verdict != other.verdict || self.message == other.message,
             Aspect::Inlining => !accepted || self.inlining == other.inlining,
             Aspect::Rewrite => !accepted || self.inlining != other.inlining || self.dump == other.dump,
+            Aspect::Results => !accepted || same_results(&self.results, &other.results),
             Aspect::Count => self.verdict != other.verdict || self.count == other.count,
         }
     }
@@ -127,6 +151,7 @@ impl Answer {
                 Aspect::Message => self.message == other.message,
                 Aspect::Inlining => self.inlining == other.inlining,
                 Aspect::Rewrite => self.dump == other.dump,
+                Aspect::Results => same_results(&self.results, &other.results),
                 Aspect::Count => self.count == other.count,
             }
     }
@@ -141,8 +166,29 @@ impl Answer {
                 sites.join(", ")
             }
             Aspect::Rewrite => format!("{} instructions", self.dump.len()),
+            Aspect::Results => {
+                let ends: Vec<String> = self.results.iter().map(|outcome| end(&outcome.end)).collect();
+                ends.join(", ")
+            }
             Aspect::Count => format!("{} instructions walked", self.count),
         }
+    }
+}
+
+/// Whether runs end alike and leave the same behind; how many instructions they take is no matter.
+fn same_results(some: &[Outcome], others: &[Outcome]) -> bool {
+    let same =
+        |(a, b): (&Outcome, &Outcome)| a.end == b.end && a.ctx == b.ctx && a.packet == b.packet && a.maps == b.maps;
+    some.len() == others.len() && some.iter().zip(others).all(same)
+}
+
+/// How a run ended, in a word.
+fn end(end: &End) -> String {
+    match end {
+        End::Returned(r0) => format!("{r0:#x}"),
+        End::Trapped(_) => "trapped".to_owned(),
+        End::OutOfFuel => "no end".to_owned(),
+        End::Unsupported(what) => format!("not modelled: {what}"),
     }
 }
 
@@ -153,6 +199,17 @@ pub enum Cause {
     Alone(Vec<Difference>),
     /// These facts together; none of them can be left out.
     Together(Vec<Difference>),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (facts, between) = match self {
+            Cause::Alone(facts) => (facts, " or "),
+            Cause::Together(facts) => (facts, " and "),
+        };
+        let names: Vec<&str> = facts.iter().map(|fact| fact.name.as_str()).collect();
+        f.write_str(&names.join(between))
+    }
 }
 
 /// A part in which two neighbouring versions differ.
@@ -172,33 +229,46 @@ pub struct Change {
     pub cause: Cause,
 }
 
-/// What turns the answers between each pair of neighbours; `rules` gives the rules of a version.
-pub fn explain(program: &Program, versions: &[KernelVersion], rules: impl Fn(KernelVersion) -> Rules) -> Vec<Change> {
-    versions.windows(2).flat_map(|pair| explain_pair(program, (pair[0], pair[1]), &rules)).collect()
+/// What turns the answers between each pair of neighbours, in those of `aspects`; `rules` gives the rules of a version.
+pub fn explain(
+    program: &Program,
+    versions: &[KernelVersion],
+    rules: impl Fn(KernelVersion) -> Rules,
+    aspects: &[Aspect],
+    options: Options,
+) -> Vec<Change> {
+    let mut examiner = Examiner::new(options);
+    let mut program = program.clone();
+    if !aspects.contains(&Aspect::Results) {
+        program.inputs.clear();
+    }
+    let mut answer = |rules: &Rules| Answer::of_report(examiner.examine(&program, rules), rules);
+    versions.windows(2).flat_map(|pair| explain_pair((pair[0], pair[1]), &rules, aspects, &mut answer)).collect()
 }
 
 fn explain_pair(
-    program: &Program,
     (from, to): (KernelVersion, KernelVersion),
     rules: &impl Fn(KernelVersion) -> Rules,
+    aspects: &[Aspect],
+    answer: &mut impl FnMut(&Rules) -> Answer,
 ) -> Vec<Change> {
     let (old, new) = (rules(from), rules(to));
-    let (before, after) = (Answer::of(program, &old), Answer::of(program, &new));
-    let mut aspects = Aspect::ALL.into_iter().filter(|a| !before.agrees(&after, *a)).peekable();
+    let (before, after) = (answer(&old), answer(&new));
+    let mut aspects = aspects.iter().copied().filter(|a| !before.agrees(&after, *a)).peekable();
     if aspects.peek().is_none() {
         return Vec::new();
     }
     let differences = Rules::differences(&old, &new);
     let alone: Vec<(Difference, Answer)> = differences
         .iter()
-        .map(|difference| (difference.clone(), Answer::of(program, &with(&old, std::slice::from_ref(difference)))))
+        .map(|difference| (difference.clone(), answer(&with(&old, std::slice::from_ref(difference)))))
         .collect();
     aspects
         .map(|aspect| {
             let turns = alone.iter().filter(|(_, answer)| answer.is_same(&after, aspect));
             let single: Vec<Difference> = turns.map(|(difference, _)| difference.clone()).collect();
             let cause = if single.is_empty() {
-                Cause::Together(smallest(program, &old, &differences, |answer| answer.is_same(&after, aspect)))
+                Cause::Together(smallest(&old, &differences, |rules| answer(rules).is_same(&after, aspect)))
             } else {
                 Cause::Alone(single)
             };
@@ -218,17 +288,12 @@ fn with(rules: &Rules, differences: &[Difference]) -> Rules {
 }
 
 /// Takes facts away as long as what is left still turns the answer.
-fn smallest(
-    program: &Program,
-    old: &Rules,
-    differences: &[Difference],
-    turned: impl Fn(&Answer) -> bool,
-) -> Vec<Difference> {
+fn smallest(old: &Rules, differences: &[Difference], mut turned: impl FnMut(&Rules) -> bool) -> Vec<Difference> {
     let mut kept = differences.to_vec();
     let mut n = 0;
     while n < kept.len() {
         let left_out = kept.remove(n);
-        if !turned(&Answer::of(program, &with(old, &kept))) {
+        if !turned(&with(old, &kept)) {
             kept.insert(n, left_out);
             n += 1;
         }
@@ -274,7 +339,7 @@ cb:
     #[test]
     fn the_walk_of_callbacks_is_found() {
         let program = program(ONCE);
-        let changes = explain(&program, &KernelVersion::ALL, Rules::of);
+        let changes = explain(&program, &KernelVersion::ALL, Rules::of, &Aspect::ALL, Options::default());
         let verdict = changes.iter().find(|c| c.aspect == Aspect::Verdict).expect("verdicts differ");
         assert_eq!((verdict.from, verdict.to), (KernelVersion::V6_1, KernelVersion::V6_12));
         let (Cause::Alone(facts) | Cause::Together(facts)) = &verdict.cause;
@@ -287,19 +352,19 @@ cb:
         let (old, new) = (Rules::of(KernelVersion::V6_1), Rules::of(KernelVersion::V7_3));
         let differences = Rules::differences(&old, &new);
         let after = Answer::of(&program, &new);
-        let turned = |answer: &Answer| answer.is_same(&after, Aspect::Verdict);
-        let set = smallest(&program, &old, &differences, turned);
-        assert!(!set.is_empty() && turned(&Answer::of(&program, &with(&old, &set))));
+        let turned = |rules: &Rules| Answer::of(&program, rules).is_same(&after, Aspect::Verdict);
+        let set = smallest(&old, &differences, turned);
+        assert!(!set.is_empty() && turned(&with(&old, &set)));
         for n in 0..set.len() {
             let mut fewer = set.clone();
             fewer.remove(n);
-            assert!(!turned(&Answer::of(&program, &with(&old, &fewer))), "{fewer:?}");
+            assert!(!turned(&with(&old, &fewer)), "{fewer:?}");
         }
     }
 
     #[test]
     fn nothing_to_explain() {
         let program = program("main:\n    r0 = 0\n    exit\n");
-        assert_eq!(explain(&program, &KernelVersion::ALL, Rules::of), []);
+        assert_eq!(explain(&program, &KernelVersion::ALL, Rules::of, &Aspect::ALL, Options::default()), []);
     }
 }

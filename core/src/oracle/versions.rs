@@ -3,8 +3,8 @@
 //! What a backporter wants to see: verdict, inlining, results, and how much work the verifier had. Each difference is a
 //! signature that names what every kernel did, so programs with one cause fall into one group.
 
-use super::Report;
 use super::parity::{self, of_arrays, outcomes, sites_in_dump};
+use super::{Aspect, Report};
 use crate::exec::AddressMask;
 use crate::guest::{Answer, HexBytes, RunAnswer, Verdict};
 use crate::isa::Insn;
@@ -29,6 +29,17 @@ const BLOW_UP_MIN: u32 = 2_000;
 
 /// What a signature of results begins with.
 pub const RESULT: &str = "result: ";
+
+/// What of the model's answers a signature is about; nothing where it is about what the model does not have.
+pub fn aspects(signature: &str) -> &'static [Aspect] {
+    match signature.split(':').next().unwrap_or_default() {
+        "verdict" | "reason" => &[Aspect::Verdict, Aspect::Message],
+        "inlining" => &[Aspect::Inlining],
+        "result" => &[Aspect::Results],
+        "blow-up" => &[Aspect::Count],
+        _ => &[],
+    }
+}
 
 /// The signatures of all differences; empty when the kernels agree. `reports` are the model's under the rules of one of them
 /// ([`parity::examine`](super::parity::examine)): they tell which bytes come from addresses.

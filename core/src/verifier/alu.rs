@@ -9,21 +9,32 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{AluOp, Endian, Op, Operand, Reg as RegNo, Width};
 use crate::kernel::limits::VAR_OFF_MAX;
-use crate::kernel::{PointerOffset, ScalarLinks};
+use crate::kernel::{BugReport, ByteSwap, PointerOffset, ScalarLinks};
+
+/// `BPF_F_TEST_REG_INVARIANTS`: a number that contradicts itself is an error.
+const TEST_REG_INVARIANTS: u32 = 1 << 7;
 
 impl Walker<'_> {
     /// Kernel: `check_alu_op` (6.1 … 7.3).
     #[doc(alias = "check_alu_op")]
     pub fn check_alu(&mut self, op: &Op) -> Check {
-        self.check_operation(op)?;
-        self.check_result(op)
+        self.operate(op)?;
+        let (Op::Neg { dst, .. } | Op::Endian { dst, .. } | Op::MovSx { dst, .. } | Op::Alu { dst, .. }) = *op else {
+            return Ok(());
+        };
+        let value = self.reg(dst).value;
+        if let Some(value) = self.contradiction(&value, "alu")? {
+            self.reg_mut(dst).value = value;
+        }
+        Ok(())
     }
 
-    fn check_operation(&mut self, op: &Op) -> Check {
+    fn operate(&mut self, op: &Op) -> Check {
         match *op {
-            Op::Neg { width, dst } => self.check_unary(dst, true, |w, v| v.neg(width, &w.rules.domain)),
+            Op::Neg { width, dst } => self.check_unary(dst, false, |w, v| v.neg(width, &w.rules.domain)),
             Op::Endian { kind, bits, dst } => {
-                let keeps_value = bits == 64 && kind == Endian::ToLe;
+                let known = self.rules.domain.byte_swap != ByteSwap::Unknown;
+                let keeps_value = known && bits == 64 && kind == Endian::ToLe;
                 self.check_unary(dst, keeps_value, |w, v| v.endian(kind, bits, &w.rules.domain))
             }
             Op::MovSx { width, bits, dst, src } => self.check_movsx(width, bits, dst, src),
@@ -60,6 +71,23 @@ impl Walker<'_> {
         Ok(())
     }
 
+    /// What is left of a number that contradicts itself, where the rules look; the log has a line of it.
+    ///
+    /// Kernel: `reg_bounds_sanity_check` (6.8 … 7.3).
+    #[doc(alias = "reg_bounds_sanity_check")]
+    pub fn contradiction(&mut self, value: &Scalar, context: &str) -> Check<Option<Scalar>> {
+        let Some(violation) = value.violation(&self.rules.domain) else { return Ok(None) };
+        let text = value.violation_text(violation, context);
+        if self.program.prog_flags & TEST_REG_INVARIANTS != 0 {
+            return Err(Stop::bug_said(text.clone(), text));
+        }
+        match self.rules.walk.bug_report {
+            BugReport::Line => self.remark(format!("verifier bug: {text}")),
+            BugReport::Warning => self.remark(text),
+        }
+        Ok(Some(value.without_ranges()))
+    }
+
     /// Gives a scalar an id before it is copied, so that what is learnt of one copy is known of the other.
     ///
     /// Kernel: `assign_scalar_id_before_mov` (6.8 … 7.3).
@@ -73,6 +101,14 @@ impl Walker<'_> {
         }
         if reg.id == 0 && reg.value.as_const().is_none() {
             reg.id = self.new_id();
+        }
+    }
+
+    /// The same before a slot is filled. Kernels of sums alone (6.11 … 6.19) let a slot that is a sum stay one.
+    pub fn assign_id_before_fill(&mut self, reg: &mut Reg) {
+        let stays = self.rules.walk.scalar_links == ScalarLinks::CopiesAndSums && reg.link != Link::Same && reg.id != 0;
+        if !stays {
+            self.assign_id_before_copy(reg);
         }
     }
 

@@ -6,13 +6,14 @@
 use super::precision::LinkedCells;
 use super::prune::{IdMap, exact};
 use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
-use super::walker::{Check, Next, Walker};
+use super::walker::{Check, Next, Stop, Walker};
 use crate::domain::{Scalar, Sides as Registers};
 use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::ctx::SockKind;
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{
-    Backtracking, CheckedPointerId, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks, Shown, Widening,
+    Backtracking, CheckedPointerId, LivenessModel, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks,
+    Shown, Widening,
 };
 
 /// Largest offset of a packet pointer that a comparison with the packet's end vouches for, in bytes.
@@ -131,18 +132,29 @@ impl Walker<'_> {
         }
     }
 
-    /// What a comparison of two numbers tells of both: on the side that goes on, and on the one that jumps.
+    /// What both operands are where the jump was not taken, and where it was.
     ///
-    /// Kernel: `reg_set_min_max` (6.8 … 7.3).
-    fn learnt(&self, sides: &Sides, left: &Reg, right: &Reg) -> Check<[(Scalar, Scalar); 2]> {
-        let side = |taken| {
-            let (operands, same) = ((&left.value, &right.value), same_register(sides.src, sides.dst));
-            Scalar::refine(sides.cond, sides.width, taken, operands, same, &self.rules.domain)
-        };
-        let (fall, jump) = (side(false), side(true));
-        let jump = (self.consistent(jump.0, "true_reg1")?, self.consistent(jump.1, "true_reg2")?);
-        let fall = (self.consistent(fall.0, "false_reg1")?, self.consistent(fall.1, "false_reg2")?);
-        Ok([fall, jump])
+    /// Kernel: `reg_set_min_max` (6.1 … 7.3).
+    #[doc(alias = "reg_set_min_max")]
+    fn refined(&mut self, sides: &Sides, left: &Reg, right: &Reg) -> Check<[(Scalar, Scalar); 2]> {
+        let Sides { width, cond, dst, src } = *sides;
+        let (operands, same) = ((&left.value, &right.value), same_register(src, dst));
+        let side = |taken| Scalar::refine(cond, width, taken, operands, same, &self.rules.domain);
+        let (mut straight, mut taken) = (side(false), side(true));
+        let one = matches!(same, Registers::SameRegister);
+        for ((a, b), names) in [(&mut taken, ["true_reg1", "true_reg2"]), (&mut straight, ["false_reg1", "false_reg2"])]
+        {
+            if let Some(left) = self.contradiction(a, names[0])? {
+                *a = left;
+            }
+            if one {
+                *b = *a;
+            }
+            if let Some(left) = self.contradiction(b, names[1])? {
+                *b = left;
+            }
+        }
+        Ok([straight, taken])
     }
 
     /// Puts the taken side aside and goes on with the other, each with what it knows.
@@ -154,15 +166,14 @@ impl Walker<'_> {
         if rules.log.shown >= Shown::AndLinked {
             linked.iter().for_each(|(_, cell)| self.touched.cell(*cell));
         }
-        let learnt = if scalars { Some(self.learnt(sides, left, right)?) } else { None };
         let mut this = self.cur.clone();
-        let other = self.push_branch(target)?;
-        if let Some([fall, jump]) = learnt {
-            for (state, (a, b)) in [(&mut this, fall), (&mut *other, jump)] {
-                learn(state, dst, a);
-                if let Operand::Reg(src) = src {
-                    learn(state, src, b);
-                }
+        self.push_branch(target)?;
+        let known = if scalars { Some(self.refined(sides, left, right)?) } else { None };
+        let Some(other) = self.last_pushed() else { return Err(Stop::bug("no pending branch")) };
+        for (state, values) in [&mut this, &mut *other].into_iter().zip(known.into_iter().flatten()) {
+            learn(state, dst, values.0);
+            if let Operand::Reg(src) = src {
+                learn(state, src, values.1);
             }
         }
         for state in [&mut this, &mut *other] {
@@ -196,7 +207,7 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// The registers and slots that share a scalar's id.
+    /// The registers and slots that share a scalar's id; since 7.0 only registers that are live.
     ///
     /// Kernel: `collect_linked_regs` (6.12 … 7.3).
     #[doc(alias = "collect_linked_regs")]
@@ -206,7 +217,12 @@ impl Walker<'_> {
         }
         let links = self.rules.walk.scalar_links;
         for n in (0..=self.cur.depth()).rev() {
-            let live = self.liveness.map_or(u16::MAX, |l| l.live_regs(self.cur.frame_insn(n)));
+            let live = match self.liveness {
+                Some(liveness) if self.rules.walk.liveness == LivenessModel::Static => {
+                    liveness.live_regs(self.cur.frame_insn(n))
+                }
+                _ => u16::MAX,
+            };
             let members: LinkedCells = self
                 .cur
                 .frame(n)

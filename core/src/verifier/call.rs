@@ -60,6 +60,9 @@ impl Walker<'_> {
         }
         self.clear_caller_saved();
         self.cur.push_frame(callee);
+        if let Some(marks) = &mut self.stack_marks {
+            marks.enter();
+        }
         self.log_entry();
         Ok(Next::To(start))
     }
@@ -241,6 +244,7 @@ impl Walker<'_> {
     /// Kernel: `prepare_func_exit` (6.1 … 7.3).
     #[doc(alias = "prepare_func_exit")]
     pub fn return_to_caller(&mut self) -> Check<Next> {
+        self.pass_on_marks();
         let result = *self.reg(RegNo::R0);
         if matches!(result.kind, Kind::Stack { .. }) {
             return Err(Stop::invalid("cannot return stack pointer to the caller"));

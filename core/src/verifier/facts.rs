@@ -3,7 +3,7 @@
 use super::depth;
 use super::log::{self, Log, LogLevel};
 use super::structure::{self, Structure};
-use super::tables::analyse_liveness;
+use super::tables::{analyse_liveness, live_registers};
 use super::verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
 use super::walker::{Check, Statistics, Stop, Walker};
 use crate::btf::Linkage;
@@ -48,6 +48,7 @@ fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u3
     let mut log = level.map(|level| Log::new(program, &structure, rules, level));
     let liveness = match rules.walk.liveness {
         LivenessModel::ReadMarks => None,
+        LivenessModel::Recorded => Some(live_registers(program, &structure, rules)),
         LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
             Ok(liveness) => liveness,
             Err(rejection) => return finish(Verdict::Rejected(rejection), log, &Statistics::default()),

@@ -8,7 +8,6 @@
 //! | `structure` | is this a program at all: fields, subprograms, BTF, control flow |
 //! | `liveness` | which registers and slots matter later, before any path is walked (7.0 and later) |
 //! | `walker` | all paths, one instruction at a time; `alu`, `branch`, `memory`, `stack`, `call`, `helper` say what each does |
-//! | `contradiction` | what becomes of a number when comparisons leave nothing of it |
 //! | `visit`, `prune` | when a path need not be walked on |
 //! | `precision` | which scalars a path relied on |
 //! | `depth` | how much stack chains of calls use |
@@ -19,7 +18,6 @@
 mod alu;
 mod branch;
 mod call;
-mod contradiction;
 mod depth;
 mod facts;
 mod format;

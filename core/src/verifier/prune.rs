@@ -5,7 +5,9 @@
 
 use super::state::{Byte, Frame, Kind, Link, REGS, Reference, Reg, SLOT_BYTES, Slot, State};
 use crate::domain::Scalar;
-use crate::kernel::{LivenessModel, LoopSlots, PointerOffset, Rules, ScalarIds, ScalarLinks, SlotScalars};
+use crate::kernel::{
+    BeyondPacket, LivenessModel, LoopSlots, PointerOffset, Rules, ScalarIds, ScalarLinks, SlotScalars,
+};
 use smallvec::SmallVec;
 
 /// How strictly two states are compared.
@@ -190,7 +192,9 @@ impl Comparison<'_> {
             return true;
         }
         if old.kind == Kind::NotInit {
-            return !by_marks || loose || cur.kind == Kind::NotInit;
+            // What the older state never read may be anything, lately also within loops.
+            let types = self.rules.walk.loop_slots == LoopSlots::SameTypes;
+            return !types || loose || cur.kind == Kind::NotInit;
         }
         if !old.kind.same_type(cur.kind) {
             return false;
@@ -222,7 +226,8 @@ impl Comparison<'_> {
         let (Some(old_range), Some(cur_range)) = (packet_range(old), packet_range(cur)) else {
             return false;
         };
-        if old_range < 0 || cur_range < 0 {
+        let marks = self.rules.walk.beyond_packet == BeyondPacket::SameMark;
+        if marks && (old_range < 0 || cur_range < 0) {
             if old_range != cur_range {
                 return false;
             }

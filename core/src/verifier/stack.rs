@@ -139,6 +139,7 @@ impl Walker<'_> {
             return Err(Stop::bug("stack slot out of reach"));
         };
         self.mark_read(slot.spilled.marks);
+        self.mark_slot_read(frame, slot_no);
         let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
         if !slot.is_spill() {
             self.check_bytes(&slot, byte, off, size)?;
@@ -152,7 +153,7 @@ impl Walker<'_> {
             };
             let mut content = slot.spilled;
             if !older {
-                self.assign_id_before_copy(&mut content);
+                self.assign_id_before_fill(&mut content);
                 self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
             }
             self.set_reg(dst, content);
@@ -192,7 +193,7 @@ impl Walker<'_> {
         if size <= spill_bytes && narrow {
             let mut content = slot.spilled;
             if size == 4 && spill_bytes == 4 && width(&content.value) <= 32 {
-                self.assign_id_before_copy(&mut content);
+                self.assign_id_before_fill(&mut content);
                 self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
             }
             if width(&content.value) > 8 * size as u32 {
@@ -301,6 +302,9 @@ impl Walker<'_> {
         let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
         let stored = self.stored(value);
         self.touched.slot(slot_no);
+        if let Some(marks) = self.stack_marks.as_mut().filter(|_| aligned && size == SLOT_BYTES) {
+            marks.write(frame, slot_no);
+        }
         match (stored, value) {
             (Some(reg), Some(Operand::Reg(src))) if aligned && reg.kind == Kind::Scalar && self.spills(&reg) => {
                 if older {
@@ -494,6 +498,7 @@ impl Walker<'_> {
                 }
             }
             self.mark_read(slot.spilled.marks);
+            self.mark_slot_read(range.frame, slot_no);
         }
         Ok(())
     }

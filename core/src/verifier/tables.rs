@@ -35,6 +35,15 @@ pub(super) fn analyse_liveness(
     Err(Rejection { at, errno, text: refused.to_string(), insns_processed: 0, warning: None })
 }
 
+/// Analyses which registers matter later, and which jumps are loops.
+///
+/// Kernel: `compute_live_registers`, `compute_scc` (6.18).
+pub(super) fn live_registers(program: &Program, structure: &Structure, rules: &Rules) -> Liveness {
+    let facts = Tables { program, structure, rules };
+    let code = Code { ops: &structure.ops, layout: &structure.layout, facts: &facts, branches: Branches::Kept };
+    Liveness::of_registers(&code)
+}
+
 struct Tables<'a> {
     program: &'a Program,
     structure: &'a Structure,

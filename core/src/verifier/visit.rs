@@ -5,7 +5,7 @@
 //!
 //! Invariant: a checkpoint is compared loosely only when no branch below it waits and no loop visit is open on it.
 
-use super::liveness::{FrameAt, Liveness, Query};
+use super::liveness::{FrameAt, Liveness, Query, SlotSet, WholeSlots};
 use super::precision::{Wanted, mark_all};
 use super::prune::{Comparison, Exactness, maybe_looping};
 use super::state::{Byte, Cell, Kind, Marks, Place, Reg, Slot, State};
@@ -116,12 +116,11 @@ impl Walker<'_> {
         let far =
             self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
         let mut add = forced || far;
-        if self.rules.walk.state_cleaning == StateCleaning::Current
-            && let Some(liveness) = self.liveness
-        {
-            clean(&mut self.cur, liveness, StateCleaning::Current, self.rules.range_model);
-        }
         let bucket = self.visits.bucket(at, &self.cur);
+        match self.rules.walk.state_cleaning {
+            StateCleaning::Finished => self.clean_finished(bucket),
+            StateCleaning::Current => self.clean_current(),
+        }
         let mut n = self.visits.buckets[bucket].len();
         let states = n as u32;
         while n > 0 {
@@ -130,7 +129,6 @@ impl Walker<'_> {
             if self.checkpoints[old as usize].state.insn != at {
                 continue;
             }
-            self.clean_finished(old);
             match self.compare(old, forced, &mut add)? {
                 Outcome::Hit { in_loop } => {
                     self.hit(old, in_loop)?;
@@ -182,7 +180,8 @@ impl Walker<'_> {
             }
             if self.has_points(at, Points::CALLS_CALLBACK) {
                 if self.states_equal(checkpoint, Exactness::RangeWithin) {
-                    return Ok(Outcome::Hit { in_loop: true });
+                    let in_loop = self.rules.walk.loop_precision == LoopPrecision::Propagated;
+                    return Ok(Outcome::Hit { in_loop });
                 }
                 self.hold_back(forced, add);
                 return Ok(Outcome::Miss);
@@ -241,7 +240,7 @@ impl Walker<'_> {
             self.push_history(|_| {});
         }
         self.propagate_precision(old)?;
-        if in_loop && self.rules.walk.loop_precision == LoopPrecision::Propagated {
+        if in_loop && self.rules.walk.loop_precision != LoopPrecision::Ignored {
             let state = self.cur.clone();
             if let Some(key) = self.loop_key(&self.checkpoints[old as usize].state) {
                 self.log_loop("backedge", &key);
@@ -353,7 +352,7 @@ impl Walker<'_> {
             cleaned: false,
             all_precise: false,
         });
-        if self.rules.walk.loop_precision == LoopPrecision::Propagated
+        if self.rules.walk.loop_precision != LoopPrecision::Ignored
             && let Some(key) = self.loop_key(&self.cur)
         {
             if self.visits.loops.get(&key).is_none_or(|visit| visit.entry.is_none()) {
@@ -411,19 +410,34 @@ impl Walker<'_> {
 
     /// Kernel: `clean_live_states` (6.17 … 6.19).
     #[doc(alias = "clean_live_states")]
-    fn clean_finished(&mut self, old: u32) {
-        if self.rules.walk.state_cleaning != StateCleaning::Finished {
-            return;
-        }
-        let checkpoint = &self.checkpoints[old as usize];
-        let due = !checkpoint.cleaned
-            && checkpoint.state.branches == 0
-            && checkpoint.state.same_callsites(&self.cur)
-            && !self.loop_is_open(&checkpoint.state);
-        if let Some(liveness) = self.liveness.filter(|_| due) {
-            let checkpoint = &mut self.checkpoints[old as usize];
+    fn clean_finished(&mut self, bucket: usize) {
+        let Some(liveness) = self.liveness else { return };
+        for n in 0..self.visits.buckets[bucket].len() {
+            let old = self.visits.buckets[bucket][n] as usize;
+            let checkpoint = &self.checkpoints[old];
+            let due = !checkpoint.cleaned
+                && checkpoint.state.branches == 0
+                && checkpoint.state.insn == self.at
+                && checkpoint.state.same_callsites(&self.cur)
+                && !self.loop_is_open(&checkpoint.state);
+            if !due {
+                continue;
+            }
+            let chain = chain_of(&checkpoint.state);
+            let live: SmallVec<[SlotSet; 8]> = match &mut self.stack_marks {
+                Some(marks) => marks.live_slots(liveness, &chain).into_iter().map(both_halves).collect(),
+                None => live_halves(liveness, &chain).into_iter().map(whole_slots).collect(),
+            };
+            let checkpoint = &mut self.checkpoints[old];
             checkpoint.cleaned = true;
-            clean(&mut checkpoint.state, liveness, StateCleaning::Finished, self.rules.range_model);
+            clean(&mut checkpoint.state, liveness, &live, self.rules.range_model);
+        }
+    }
+
+    fn clean_current(&mut self) {
+        if let Some(liveness) = self.liveness {
+            let live = live_halves(liveness, &chain_of(&self.cur));
+            clean(&mut self.cur, liveness, &live, self.rules.range_model);
         }
     }
 
@@ -464,7 +478,7 @@ impl Walker<'_> {
     /// Kernel: `incomplete_read_marks` (6.17 … 7.3).
     #[doc(alias = "incomplete_read_marks")]
     fn loop_is_open(&self, state: &State) -> bool {
-        self.rules.walk.loop_precision == LoopPrecision::Propagated
+        self.rules.walk.loop_precision != LoopPrecision::Ignored
             && !self.visits.loops.is_empty()
             && self
                 .loop_key(state)
@@ -519,21 +533,25 @@ impl Walker<'_> {
     }
 }
 
-/// Drops what no path from a state on reads, where the rules know that before the walk.
+/// Where the frames of a state are, outermost first.
+pub(super) fn chain_of(state: &State) -> SmallVec<[FrameAt; 8]> {
+    let frames = state.frames().iter().enumerate();
+    frames.map(|(n, f)| FrameAt { subprog: f.subprog, at: state.frame_insn(n) }).collect()
+}
+
+/// The live half slots of each frame.
+fn live_halves(liveness: &Liveness, chain: &[FrameAt]) -> SmallVec<[SlotSet; 8]> {
+    let query = Query::new(liveness, chain);
+    (0..chain.len()).map(|n| query.live_slots(n)).collect()
+}
+
+/// Drops what no path from a state on reads, as far as the rules know: registers, and slots that are not in `live_slots`.
 ///
 /// Kernel: `clean_verifier_state` (6.17 … 7.3).
 #[doc(alias = "clean_verifier_state")]
-fn clean(state: &mut State, liveness: &Liveness, rule: StateCleaning, model: RangeModel) {
-    let frames = state.frames().iter().enumerate();
-    let chain: SmallVec<[FrameAt; 8]> =
-        frames.map(|(n, f)| FrameAt { subprog: f.subprog, at: state.frame_insn(n) }).collect();
-    let query = Query::new(liveness, &chain);
-    for (n, frame_at) in chain.iter().enumerate() {
-        let live_regs = liveness.live_regs(frame_at.at);
-        let live_slots = match rule {
-            StateCleaning::Current => query.live_slots(n),
-            StateCleaning::Finished => whole_slots(query.live_slots(n)),
-        };
+fn clean(state: &mut State, liveness: &Liveness, live_slots: &[SlotSet], model: RangeModel) {
+    for (n, &live_slots) in live_slots.iter().enumerate() {
+        let live_regs = liveness.live_regs(state.frame_insn(n));
         let frame = state.frame(n);
         let dead_reg = |i: usize, r: &Reg| live_regs & 1 << i == 0 && r.kind != Kind::NotInit;
         let regs_dirty = frame.regs.iter().take(10).enumerate().any(|(i, r)| dead_reg(i, r));
@@ -554,10 +572,15 @@ fn clean(state: &mut State, liveness: &Liveness, rule: StateCleaning, model: Ran
 }
 
 /// Slots of which a half is live, as whole ones.
-fn whole_slots(live_halves: u128) -> u128 {
-    const LOW: u128 = u128::MAX / 3;
+fn whole_slots(live_halves: SlotSet) -> SlotSet {
+    const LOW: SlotSet = SlotSet::MAX / 3;
     let either = (live_halves | live_halves >> 1) & LOW;
     either | either << 1
+}
+
+/// Whole slots as sets of halves.
+fn both_halves(slots: WholeSlots) -> SlotSet {
+    (0..WholeSlots::BITS).filter(|n| slots >> n & 1 != 0).fold(0, |halves, n| halves | 3 << (2 * n))
 }
 
 /// What became of an arrival.
@@ -583,7 +606,7 @@ fn cell_name(cell: Cell) -> String {
     }
 }
 
-fn slot_is_dirty(slot: &Slot, live_slots: u128, n: usize) -> bool {
+fn slot_is_dirty(slot: &Slot, live_slots: SlotSet, n: usize) -> bool {
     live_slots >> (2 * n) & 3 != 3 && slot.bytes.iter().any(|b| *b != Byte::Poison)
 }
 

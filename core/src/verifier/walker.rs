@@ -5,13 +5,13 @@
 //!
 //! Left out: speculative paths (programs are loaded with all privileges, so no kernel walks them), locks, kfuncs.
 
-use super::liveness::Liveness;
+use super::liveness::{Liveness, StackMarks};
 use super::log::{Log, Touched};
 use super::precision::{self, HistoryEntry, Trail, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
 use super::structure::{self, ArgKind, Marks as Points, Structure};
 use super::verdict::{Errno, Unfit};
-use super::visit::Visits;
+use super::visit::{Visits, chain_of};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op, Reg as RegNo};
 use crate::kernel::limits::{INSNS_PROCESSED_MAX, PENDING_BRANCHES_MAX};
@@ -159,6 +159,8 @@ pub(super) struct Walker<'a> {
     pub structure: &'a Structure,
     pub rules: &'a Rules,
     pub liveness: Option<&'a Liveness>,
+    /// What the walk learns of the stack's liveness, where the rules have it so.
+    pub stack_marks: Option<StackMarks>,
     pub cur: State,
     pub at: InsnIdx,
     pub prev: Option<InsnIdx>,
@@ -199,6 +201,7 @@ impl<'a> Walker<'a> {
             structure,
             rules,
             liveness,
+            stack_marks: (rules.walk.liveness == LivenessModel::Recorded).then(StackMarks::new),
             cur: State::new(main, InsnIdx(0)),
             at: InsnIdx(0),
             prev: None,
@@ -293,7 +296,12 @@ impl<'a> Walker<'a> {
                 if let Some(log) = &mut self.log {
                     log.instruction(self.prev, self.at, &self.cur, &mut self.touched);
                 }
-                self.step()?
+                self.begin_marks();
+                let next = self.step()?;
+                if let Some(marks) = &mut self.stack_marks {
+                    marks.commit();
+                }
+                next
             };
             match next {
                 Next::Straight => self.at = self.at.next(),
@@ -301,6 +309,7 @@ impl<'a> Walker<'a> {
                 Next::End => {
                     self.touched = Touched::ALL;
                     self.finish_path()?;
+                    self.pass_on_marks();
                     let Some(pending) = self.pending.pop() else { return Ok(()) };
                     self.cur = pending.state;
                     self.at = pending.at;
@@ -581,6 +590,34 @@ impl<'a> Walker<'a> {
             steps += 1;
         }
         self.statistics.mark_read = self.statistics.mark_read.max(steps);
+    }
+
+    /// An instruction of the path may read a slot.
+    ///
+    /// Kernel: `bpf_mark_stack_read` (6.18).
+    pub fn mark_slot_read(&mut self, frame: usize, slot: usize) {
+        if let Some(marks) = &mut self.stack_marks {
+            marks.read(frame, slot);
+        }
+    }
+
+    fn begin_marks(&mut self) {
+        if let (Some(marks), Some(liveness)) = (&mut self.stack_marks, self.liveness) {
+            marks.begin(liveness, self.at, || chain_of(&self.cur));
+        }
+    }
+
+    /// The path ends, or leaves a function: what it read and wrote counts for all before it.
+    ///
+    /// Kernel: `bpf_update_live_stack` (6.18).
+    pub fn pass_on_marks(&mut self) {
+        let (Some(marks), Some(liveness)) = (&mut self.stack_marks, self.liveness) else { return };
+        let mut log = self.log.as_mut().filter(|log| log.is_all());
+        let mut passes = Vec::new();
+        marks.update(liveness, &chain_of(&self.cur), log.is_some().then_some(&mut passes));
+        if let Some(log) = &mut log {
+            passes.iter().for_each(|pass| log.stack_marks(pass));
+        }
     }
 
     /// Records the current instruction in the path's history, or adds to its entry.

@@ -45,6 +45,7 @@ impl Value {
 type Values = [Value; 11];
 
 /// The values before each instruction.
+#[derive(Default)]
 pub(super) struct Constants {
     before: Vec<Values>,
     maps: UsedMaps,
@@ -54,6 +55,7 @@ pub(super) struct Constants {
 ///
 /// Kernel: `used_maps` (7.3).
 #[doc(alias = "used_maps")]
+#[derive(Default)]
 pub(super) struct UsedMaps(Vec<u32>);
 
 impl UsedMaps {

@@ -46,6 +46,15 @@ impl Successors {
     }
 }
 
+/// Whether instructions that may leave their function have an edge to its last `exit`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum HiddenExits {
+    /// They only go on (6.18).
+    Ignored,
+    /// Tail calls and packet loads have one (7.3).
+    Edges,
+}
+
 /// The graph of a program's instructions.
 pub(super) struct Graph {
     successors: Vec<Successors>,
@@ -57,7 +66,7 @@ pub(super) struct Graph {
 
 impl Graph {
     /// The graph of the program as it was loaded.
-    pub(super) fn new(ops: &[Option<Op>], layout: &Layout) -> Graph {
+    pub(super) fn new(ops: &[Option<Op>], layout: &Layout, hidden: HiddenExits) -> Graph {
         let len = ops.len() as u32;
         let subprogs = 0..layout.len().min(usize::from(u16::MAX)) as u16;
         let ranges: Vec<Range<u32>> =
@@ -65,7 +74,8 @@ impl Graph {
         let mut successors = vec![Successors::default(); ops.len()];
         for within in &ranges {
             let body = within.start as usize..within.end as usize;
-            let exit = ops.get(body.clone()).and_then(|body| body.iter().rposition(|op| *op == Some(Op::Exit)));
+            let last = || ops.get(body.clone())?.iter().rposition(|op| *op == Some(Op::Exit));
+            let exit = if hidden == HiddenExits::Edges { last() } else { None };
             let exit = exit.map(|n| i64::from(within.start) + n as i64);
             for at in body {
                 successors[at] = successors_of(at as i64, ops[at].as_ref(), exit, within);
@@ -246,7 +256,7 @@ fn reference(at: u32, ops: &[Option<Op>], layout: &Layout) -> Option<(SubprogIdx
 }
 
 /// Kernel: `bpf_insn_successors` (7.3), with the hidden exit of tail calls and packet loads. `exit` is the last exit
-/// of the subprogram; where there is none the kernel takes instruction 0, which is left out here.
+/// of the subprogram, where it counts; where a subprogram has none the kernel takes instruction 0, which is left out here.
 #[doc(alias = "bpf_insn_successors")]
 fn successors_of(at: i64, op: Option<&Op>, exit: Option<i64>, within: &Range<u32>) -> Successors {
     let mut next = Successors::default();

@@ -2,17 +2,19 @@
 //!
 //! Stands for `liveness.c`, `const_fold.c` and the later half of `cfg.c` of Linux 7.3, and for the order in which
 //! `bpf_check` runs them. What they answer and what the walk does with it is told in `core/docs/liveness-7.3.md`.
-//! 6.1 and 6.12 learn liveness during the walk instead; that is not here.
+//! 6.18 computes only registers and loops beforehand; its walk learns of the stack from [`StackMarks`] (`core/docs/liveness-6.18.md`).
+//! 6.1 and 6.12 learn all liveness from marks on states; that is not here.
 //!
 //! Left out: log lines, `zext_dst`, arguments on the stack (R11), jump tables (`gotox`).
 //!
-//! Invariants: a program is analysed in one go and nothing is reported back to the analysis; queries look up masks
-//! and do not search the program. Jump targets are taken to be valid: one outside of its subprogram is no edge.
+//! Invariants: a program is analysed in one go and nothing is reported back to the analysis, marks of the stack aside; queries
+//! look up masks and do not search the program. Jump targets are taken to be valid: one outside of its subprogram is no edge.
 
 mod access;
 mod constants;
 mod facts;
 mod graph;
+mod marks;
 mod origin;
 mod pointers;
 mod registers;
@@ -21,6 +23,8 @@ mod stack;
 #[cfg(test)]
 mod concrete;
 #[cfg(test)]
+mod marks_tests;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod tests;
@@ -28,11 +32,12 @@ mod tests;
 pub use access::SlotSet;
 pub use facts::{Access, Callee, Direction, Facts, MapSizes, Prototype};
 pub use graph::helper_calls_callback;
+pub use marks::{Change, Learnt, Pass, StackMarks, WholeSlots};
 
 use crate::isa::{InsnIdx, Op, Reg};
 use crate::program::{Layout, SubprogIdx};
 use constants::Constants;
-use graph::Graph;
+use graph::{Graph, HiddenExits};
 use registers::Effect;
 use stack::{FRAMES_MAX, Instance, Stack};
 use thiserror::Error;
@@ -97,6 +102,7 @@ struct Insn {
 
 /// The data flow of a program.
 pub struct Liveness {
+    graph: Graph,
     insns: Vec<Insn>,
     constants: Constants,
     stack: Stack,
@@ -104,9 +110,28 @@ pub struct Liveness {
 }
 
 impl Liveness {
+    /// Analyses a program as 6.18 does: registers and loops of jumps alone. Of stack slots nothing is known, so that all are live;
+    /// [`StackMarks`] learns more.
+    pub fn of_registers(code: &Code) -> Liveness {
+        let graph = Graph::new(code.ops, code.layout, HiddenExits::Ignored);
+        let mut insns = vec![Insn::default(); code.ops.len()];
+        let mut effects = vec![Effect::default(); code.ops.len()];
+        for (at, op) in code.ops.iter().enumerate() {
+            if let Some(op) = op {
+                insns[at].calls_callback = stack::calls_callback(op, code.facts);
+                effects[at] = registers::effect(op, code.facts);
+            }
+        }
+        let found = graph.loops(|_| false).into_iter().zip(registers::live(&graph, &effects));
+        for (insn, (component, live)) in insns.iter_mut().zip(found) {
+            (insn.component, insn.live) = (component, live);
+        }
+        Liveness { graph, insns, constants: Constants::default(), stack: Stack::default(), callees_first: Vec::new() }
+    }
+
     /// Analyses a program.
     pub fn analyse(code: &Code) -> Result<Liveness, Refused> {
-        let mut graph = Graph::new(code.ops, code.layout);
+        let mut graph = Graph::new(code.ops, code.layout, HiddenExits::Edges);
         let constants = Constants::analyse(code.ops, code.layout, &graph, code.facts);
         let decided = match code.branches {
             Branches::Kept => Vec::new(),
@@ -133,7 +158,7 @@ impl Liveness {
         for (insn, live) in insns.iter_mut().zip(registers::live(&graph, &effects)) {
             insn.live = live;
         }
-        Ok(Liveness { insns, constants, stack, callees_first })
+        Ok(Liveness { graph, insns, constants, stack, callees_first })
     }
 
     fn insn(&self, at: InsnIdx) -> Insn {

@@ -95,6 +95,7 @@ impl Instance {
 }
 
 /// All instances.
+#[derive(Default)]
 pub(super) struct Stack {
     instances: Vec<Instance>,
     /// First instance by the instruction that calls it (depth above 0), or `NONE`.

@@ -16,9 +16,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use super::liveness::Liveness;
+use super::liveness::{Learnt, Liveness, Pass};
 use super::state::{Cell, Frame, Reference, State};
-use super::structure::Structure;
+use super::structure::{Marks as Points, Structure};
 use super::verdict::Verdict;
 use super::walker::Statistics;
 use crate::isa::{Insn, InsnIdx, Op, opcode};
@@ -265,6 +265,35 @@ impl<'a> Log<'a> {
             insn = Insn::new(opcode::JA, 0, 0, i16::try_from(*off).unwrap_or(insn.off), 0);
         }
         insn::write(&mut self.text, insn, insns.get(at.at() + 1).copied(), self.rules);
+    }
+
+    /// What a path's end taught of the stack's liveness.
+    ///
+    /// Kernel: `log_mask_change` (6.18).
+    #[doc(alias = "log_mask_change")]
+    pub fn stack_marks(&mut self, pass: &Pass) {
+        let chain: Vec<String> = pass.chain.iter().map(u32::to_string).collect();
+        let chain = chain.join(",");
+        for change in pass.changes.iter().filter(|change| change.old != change.new) {
+            let at = change.at;
+            let prune_point = self.structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::PRUNE_POINT));
+            if !change.marked && !prune_point {
+                continue;
+            }
+            let what = match change.what {
+                Learnt::Live => "live",
+                Learnt::Written => "written",
+            };
+            self.put(format_args!("({chain}) frame {} insn {at} ", change.frame));
+            for (sign, slots) in [('+', change.new & !change.old), ('-', change.old & !change.new)] {
+                if slots != 0 {
+                    let space = if sign == '+' { " " } else { "" };
+                    self.put(format_args!("{sign}{what} {}{space}", slot_mask(slots)));
+                }
+            }
+            self.text.push('\n');
+        }
+        self.line(format_args!("({chain}) live stack update done in {} iterations", pass.rounds));
     }
 
     /// The registers that are live before each instruction.
