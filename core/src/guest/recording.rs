@@ -155,6 +155,8 @@ pub fn headlines(kmsg: &str) -> String {
             (is_state, has_place) = (false, false);
         }
         is_state |= begins(line, &["Modules linked in:", "CPU: ", "RIP: ", "PGD ", "Kernel Offset", "Rebooting"]);
+        // Which allocation found the memory used up is chance.
+        is_state |= line.contains(" invoked oom-killer: ");
         let is_place = line.starts_with("RIP: 0010:") && !has_place;
         has_place |= is_place;
         if (!is_state || is_place) && !line.starts_with("---[ end trace") {
@@ -219,5 +221,7 @@ mod tests {
         assert_eq!(headlines(&format!("odd\n{warning}{state}")), kept);
         let fault = format!("odd\n{warning}{state}RIP: 0010:g+0x1\nKernel panic: x\n");
         assert_eq!(headlines(&fault), format!("{kept}Kernel panic: x\n"));
+        let memory = "init invoked oom-killer: gfp_mask=0x1, order=0\nMem-Info:\nKernel panic: y\n";
+        assert_eq!(headlines(memory), "Kernel panic: y\n");
     }
 }

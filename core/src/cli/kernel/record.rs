@@ -5,7 +5,7 @@ use crate::campaign::write_whole;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
 use crate::cli::output::{Output, note};
-use crate::guest::{Answer, Ask, Entry, Kernel, Pool, Recorder, Recording, settle};
+use crate::guest::{Answer, Ask, Entry, Kernel, Pool, Recorder, Recording, headlines, settle};
 use crate::kernel::HelperImms;
 use crate::program::Program;
 use crate::rewrite::normalise;
@@ -83,8 +83,13 @@ fn still_true(file: &Path, kernel: &Kernel) -> Result<Vec<Entry>, Failure> {
     if !file.exists() {
         return Ok(Vec::new());
     }
-    let recording = Recording::open(file)?;
-    Ok(if recording.kernel == Recorder::of(kernel.image()) { recording.entries } else { Vec::new() })
+    let mut recording = Recording::open(file)?;
+    if recording.kernel != Recorder::of(kernel.image()) {
+        return Ok(Vec::new());
+    }
+    // What is left out of messages is a rule that may have become stricter.
+    recording.entries.iter_mut().for_each(|entry| entry.answer.kmsg = headlines(&entry.answer.kmsg));
+    Ok(recording.entries)
 }
 
 /// A file's path from the parent of the folder that was named.
