@@ -207,6 +207,19 @@ fn check_ends_with_a_summary_and_an_exit_code() {
     assert_eq!(summary["summary"]["findings"], serde_json::json!({"equivalence": 1}));
 }
 
+/// What a campaign calls a case is taken for a path, unless there is a file of that name.
+#[test]
+fn names_of_cases_stand_for_them() {
+    let folder = all();
+    let name = |args: &[&str]| folder.json(0, args)[0]["name"].as_str().map(str::to_owned);
+    assert_eq!(name(&["verify", "s7n12", "--json"]).as_deref(), Some("s7n12"));
+    std::fs::copy(folder.file("a-loop.bpf"), folder.file("s7n12")).expect("copied");
+    let rewritten = |name| folder.json(0, &["verify", name, "--json"])[0]["xlated"].clone();
+    assert_eq!(rewritten("s7n12"), rewritten("a-loop.bpf"), "the file");
+    let (missing, _, error) = folder.said(&["verify", "s7n012"]);
+    assert_eq!((missing, error.contains("s7n012")), (2, true), "{error}");
+}
+
 #[test]
 fn expected_verdicts_decide_the_exit_code() {
     let folder = all();

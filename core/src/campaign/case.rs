@@ -36,6 +36,13 @@ pub fn make(seed: u64, number: u64) -> Case {
     Case { program, features: lowered.features, spec: (!mutated).then(|| Box::new(spec)) }
 }
 
+/// The case that a name in a campaign's tables stands for: `s7n12` is number 12 of seed 7. `None` for other names.
+pub fn named(name: &str) -> Option<Case> {
+    let (seed, number) = name.strip_prefix('s')?.split_once('n')?;
+    let case = make(seed.parse().ok()?, number.parse().ok()?);
+    (case.program.name == name).then_some(case)
+}
+
 /// What a fuzzer's bytes stand for: a stored program, or the bytes of a Spec.
 ///
 /// A stored program is its JSON, which no Spec starts like on purpose: it outlives every change of the generator.

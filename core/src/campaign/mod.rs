@@ -47,7 +47,7 @@ pub fn case_options() -> Options {
     Options { limits: Limits { fuel: FUEL, ..Limits::default() }, walk_max: WALK_MAX, ..Options::default() }
 }
 
-pub use case::{Case, Envelope, make};
+pub use case::{Case, Envelope, make, named};
 pub use faults::{Evaluation, FAULTS, Fault, FaultKind};
 pub use files::write_whole;
 pub use known::{Known, KnownDivergence, KnownError};

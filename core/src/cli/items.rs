@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::options::{Common, Jobs, RulesOption};
-use crate::campaign::{Case, Envelope};
+use crate::campaign::{Case, Envelope, named};
 use crate::kernel::KernelVersion;
 use crate::program::{Format, Input, Loaded, load_bytes, text};
 use std::collections::BTreeMap;
@@ -56,10 +56,15 @@ pub struct Task<'a> {
     pub version: KernelVersion,
 }
 
-/// Reads all programs below the paths, in the order of the paths and of names in a directory.
+/// Reads all programs below the paths, in the order of the paths and of names in a directory. What is no path but the name of a
+/// campaign's case, such as `s7n12`, is that case.
 pub fn load(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
     let mut items = Vec::new();
     for path in paths {
+        if let Some(case) = path.to_str().filter(|_| !path.exists()).and_then(named) {
+            items.push(Item { path: path.clone(), loaded: Loaded::Program(case.program), rules: Vec::new() });
+            continue;
+        }
         for file in files(path)? {
             items.extend(load_file(&file)?);
         }

@@ -2,6 +2,7 @@
 
 use super::kinds::{
     Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Kind, Later, Links, Mistake, Prog, Role, Shape, StepKind,
+    Unlink,
 };
 use std::fmt;
 
@@ -58,6 +59,7 @@ features! {
     Links "chain",
     StepKind "step",
     Later "later iterations",
+    Unlink "link between numbers",
     Mistake "mistake",
 }
 

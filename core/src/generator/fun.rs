@@ -445,8 +445,8 @@ impl<'l, 'a> Fun<'l, 'a> {
         }
     }
 
-    /// Loads an unknown number, from whatever there is here.
-    pub(super) fn source(&mut self, dst: Reg, pick: u8) {
+    /// Loads an unknown number, from whatever there is here. From a map, which the verifier does not look into, the number is given.
+    pub(super) fn source(&mut self, dst: Reg, pick: u8) -> Option<i32> {
         let prog = self.prog();
         match self.base {
             Base::Ctx(ctx) if inputs::words(prog) > 0 && pick % 8 < 6 => {
@@ -464,8 +464,10 @@ impl<'l, 'a> Fun<'l, 'a> {
                 self.l.code.op(Op::LdImm64 { dst, imm: Imm64::MapValue { map, off } });
                 self.l.code.load(Size::Dw, dst, dst, 0);
                 self.origin[dst.at()] = None;
+                return self.l.spec.words.get(usize::from((3 + pick % 5) % 4)).map(|word| word.get());
             }
         }
+        None
     }
 
     /// Loads a word of the context.

@@ -80,7 +80,7 @@ pub(super) fn inputs(spec: &Spec, edges: &[Edge], features: &mut Features) -> Ve
 }
 
 fn input(spec: &Spec, number: u64, run: &Run, edges: &[Edge], features: &mut Features) -> Input {
-    let mut dice = Dice(u64::from(run.seed) ^ number << 40);
+    let mut dice = Dice::new(u64::from(run.seed) ^ number << 40);
     let mut ctx = vec![0; ctx_bytes(spec.prog)];
     for n in 0..words(spec.prog) {
         let Some((off, size)) = word(spec.prog, n) else { continue };
@@ -194,9 +194,13 @@ fn packet(run: &Run, edges: &[Edge], dice: &mut Dice) -> Vec<u8> {
 pub(super) const PACKET_WORD: u8 = 128;
 
 /// A small generator of numbers: SplitMix64.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
+    pub(super) fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -205,7 +209,8 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    /// A number below `n`.
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
 }

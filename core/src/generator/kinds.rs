@@ -215,6 +215,9 @@ kinds! {
     PtrSpill 3 "pointer spilled and filled",
     Leave 2 "early exit",
     Later 10 "later iterations",
+    Linked 8 "linked numbers",
+    Squeeze 4 "comparisons in a row",
+    Either 2 "store to the stack or to a map",
 }
 
 kinds! {
@@ -228,6 +231,24 @@ kinds! {
     DeadUnsafe 1 "unsafe branch of a later iteration",
     Flags 1 "flags of an inner loop change",
     Callback 1 "callback of an inner loop changes",
+    Pointer 1 "pointer becomes a number",
+}
+
+kinds! {
+    /// What becomes of the link between two numbers.
+    Unlink:
+    Kept 1 "kept",
+    SecondSum 1 "second sum",
+    Register 1 "sum with a register",
+    Sum32 1 "32-bit sum",
+    Operation 1 "operation",
+    Operation32 1 "32-bit operation",
+    Move32 1 "32-bit move",
+    SignExtended 1 "sign extension",
+    Narrow 1 "narrow spill or fill",
+    Swapped 1 "bytes swapped",
+    Negated 1 "negated",
+    Partner 1 "the other number goes",
 }
 
 kinds! {
@@ -258,6 +279,7 @@ kinds! {
     FlagsUninit 2 "flags without a value",
     CtxScalar 4 "context is a number",
     CtxMapValue 3 "context is a map value",
+    CtxOftenNull 8 "context is a number that is zero on one path",
     CountPointer 3 "count is a pointer",
     CallbackScalar 3 "callback is a number",
     CallbackOffset 3 "callback with an offset",
@@ -271,6 +293,7 @@ kinds! {
     PacketUnchecked 3 "packet unchecked",
     Recursion 3 "callbacks refer to each other",
     SelfCall 2 "function calls itself",
+    OwnAddress 3 "callback takes its own address",
     EndlessLoop 3 "loop without end",
     R0Missing 3 "exit without R0",
     Unreachable 2 "unreachable instruction",

@@ -110,6 +110,18 @@ impl Fun<'_, '_> {
                 self.l.code.store(Size::Dw, Reg::R10, area + cell::POINTER, Operand::Reg(Reg::R0));
                 moves + 1
             }
+            Later::Pointer => {
+                // The counter, or a word of the map of results.
+                if scene.pace & 1 == 0 {
+                    self.l.code.mov(Reg::R0, Reg::R10);
+                    self.l.code.alu_imm(AluOp::Add, Reg::R0, i32::from(counter));
+                    self.l.code.store(Size::Dw, Reg::R10, counter, Operand::Imm(0));
+                } else {
+                    self.value_address(Reg::R0, MapUse::Out, SEEN);
+                }
+                self.l.code.store(Size::Dw, Reg::R10, area + cell::POINTER, Operand::Reg(Reg::R0));
+                1
+            }
             Later::DeadUnsafe => scene.turn(),
             Later::DeadVisible => scene.turn() + wanted % 3,
             Later::Flags => wanted,
@@ -196,6 +208,17 @@ impl Lowering<'_> {
                 self.code.store(Size::W, Reg::R3, 0, Operand::Reg(Reg::R1));
                 self.code.alu_imm(AluOp::Add, Reg::R3, i32::from(scene.stride()));
                 self.code.store(Size::Dw, Reg::R2, cell::POINTER, Operand::Reg(Reg::R3));
+            }
+            Later::Pointer => {
+                self.code.load(Size::Dw, Reg::R3, Reg::R2, cell::POINTER);
+                if scene.pace & 2 == 0 {
+                    self.code.load(Size::W, Reg::R0, Reg::R3, 0);
+                } else {
+                    self.code.store(Size::W, Reg::R3, 0, Operand::Reg(Reg::R1));
+                }
+                // Anything that is no address: the index, or a constant.
+                let number = if scene.pace == 1 { Operand::Reg(Reg::R1) } else { Operand::Imm(0xdead) };
+                self.code.store(Size::Dw, Reg::R2, cell::POINTER, number);
             }
             Later::DeadVisible | Later::DeadUnsafe => {
                 let over = self.code.label();

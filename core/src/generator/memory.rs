@@ -79,6 +79,42 @@ impl Fun<'_, '_> {
         }
     }
 
+    /// Stores through a register that points to the stack on one path and into a map on the other, and reads the stack.
+    pub(super) fn either(&mut self, step: &Step) {
+        let own = self.data_slots() > 0 && (step.a & 4 == 0 || self.base_area().is_none());
+        let place = if own { Some((Reg::R10, self.slot(step.a))) } else { self.any_area(step.a) };
+        let Some((base, place)) = place.filter(|_| self.may_fork()) else { return self.map_direct(step) };
+        let place = if own { place } else { place + cell::BUFFER };
+        // How much of the way is in the register, and how much in the store.
+        let near = [0, place, place & !7, place / 2][usize::from(step.b >> 1 & 3)];
+        let far = place - near;
+        let (over, live) = (self.l.code.label(), self.live(step.a >> 4));
+        let in_map = (8 * (i32::from(step.imm.0) % 4) - i32::from(far)).clamp(0, 56);
+        let stack_first = step.b & 1 == 0;
+        for round in 0..2 {
+            if (round == 0) == stack_first {
+                self.l.code.mov(Reg::R2, base);
+                self.l.code.alu_imm(AluOp::Add, Reg::R2, i32::from(near));
+            } else {
+                self.value_address(Reg::R2, MapUse::Out, in_map as u32);
+            }
+            if round == 0 {
+                self.test(step.a, step.b, step.imm, over);
+            }
+        }
+        self.l.code.bind(over);
+        let size = if step.b & 0xc0 == 0 { SIZES[usize::from(step.b >> 3 & 3)] } else { Size::Dw };
+        let src = if step.b & 32 == 0 { Operand::Reg(live) } else { Operand::Imm(step.imm.get()) };
+        self.l.code.store(size, Reg::R2, far, src);
+        self.note_area(base, true);
+        self.l.code.load(Size::Dw, Reg::R0, base, place);
+        self.fold(Reg::R0, step.b >> 4);
+    }
+
+    fn base_area(&self) -> Option<Reg> {
+        if let Base::Area { reg, .. } = self.base { Some(reg) } else { None }
+    }
+
     /// Adds to the counter of an area.
     pub(super) fn counter(&mut self, step: &Step) {
         let Some((base, area)) = self.any_area(step.a) else { return self.alu(step) };

@@ -16,6 +16,7 @@ mod fun;
 mod inputs;
 mod kinds;
 mod later;
+mod linked;
 mod lower;
 mod maps;
 mod memory;
@@ -33,7 +34,7 @@ mod tests;
 
 pub use features::{Feature, Features};
 pub use kinds::{
-    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Later, Links, Mistake, Prog, Role, Shape, StepKind,
+    Carried, Contract, Count, Ctx, End, Flags, Frame, Join, Later, Links, Mistake, Prog, Role, Shape, StepKind, Unlink,
 };
 pub use lower::{Lowered, lower};
 pub use mutate::mutate;

@@ -356,7 +356,8 @@ fn want_stack(node: &mut Node<'_>, body: &Body, always: Option<&Site>) {
     node.areas = u8::from(any) + u8::from(sites().any(two));
     let needs_slot = |step: &Step| {
         let kind = step.kind;
-        matches!(kind, StepKind::SlotStore | StepKind::SlotLoad | StepKind::MapLookup | StepKind::PtrSpill)
+        let stores = matches!(kind, StepKind::SlotStore | StepKind::PtrSpill | StepKind::Linked | StepKind::Either);
+        stores || matches!(kind, StepKind::SlotLoad | StepKind::MapLookup)
     };
     node.slots = match body.init >> 6 {
         0 => u8::from(body.steps.iter().any(needs_slot)),

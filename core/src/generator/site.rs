@@ -262,6 +262,9 @@ impl Fun<'_, '_> {
             let map = self.l.maps.index(MapUse::Out);
             return self.l.code.op(Op::LdImm64 { dst: Reg::R3, imm: Imm64::MapValue { map, off: 0 } });
         }
+        if contract == Contract::Nullable && self.slip(Mistake::CtxOftenNull) {
+            return self.often_null(die);
+        }
         match contract {
             Contract::Ignore => self.any_ctx(path),
             Contract::Area => self.area_ctx(path, 0),
@@ -294,6 +297,16 @@ impl Fun<'_, '_> {
         self.l.code.jump_if_imm(Cond::Eq, Reg::R3, 0, known);
         self.l.code.imm(Reg::R3, 0);
         self.l.code.bind(known);
+    }
+
+    /// A number that is zero on the path that is walked first, or on the other one.
+    fn often_null(&mut self, die: u8) {
+        let go_on = self.l.code.label();
+        self.source(Reg::R3, die);
+        self.compared(Reg::R3, 0);
+        let cond = if die & 0x18 == 0x18 { Cond::Eq } else { [Cond::Ne, Cond::Gt][usize::from(die & 1)] };
+        self.l.code.jump_if_imm(cond, Reg::R3, 0, go_on);
+        self.l.code.bind(go_on);
     }
 
     /// The context of a callback that does not look at it.
@@ -452,7 +465,11 @@ impl Fun<'_, '_> {
     fn count(&mut self, path: &Path) {
         let r1 = Reg::R1;
         if self.slip(Mistake::CountPointer) {
-            return self.l.code.mov(r1, Reg::R10);
+            let pointer = match self.base {
+                Base::Ctx(reg) | Base::Area { reg, .. } if path.setup.die & 1 == 0 => reg,
+                _ => Reg::R10,
+            };
+            return self.l.code.mov(r1, pointer);
         }
         let kind = self.count_kind(path);
         self.note(Feature::Count(kind));

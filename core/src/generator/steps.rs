@@ -2,6 +2,7 @@
 
 use super::features::Feature;
 use super::fun::{Base, Fun};
+use super::inputs::Dice;
 use super::kinds::{Contract, Mistake, Prog, Role, Shape, StepKind};
 use super::plan::{AREA_BYTES, site_of};
 use super::spec::{Imm, Step};
@@ -9,6 +10,8 @@ use super::{code::Label, kinds::Carried};
 use crate::isa::{AluOp, Cond, Endian, Op, Operand, Reg, Size, Width};
 
 const HELPERS: [i32; 5] = [5, 7, 8, 118, 125];
+const CONDS: [Cond; 11] =
+    [Cond::Eq, Cond::Ne, Cond::Gt, Cond::Ge, Cond::Lt, Cond::Le, Cond::SGt, Cond::SGe, Cond::SLt, Cond::SLe, Cond::Set];
 
 /// How often a loop by jumps goes round.
 pub(super) fn times(step: &Step) -> u32 {
@@ -58,6 +61,9 @@ impl Fun<'_, '_> {
             StepKind::Packet => self.packet(step),
             StepKind::PtrSpill => self.pointer_spill(step),
             StepKind::Later => self.later(step),
+            StepKind::Linked => return self.linked(step, after),
+            StepKind::Squeeze => self.squeeze(step),
+            StepKind::Either => self.either(step),
         }
         0
     }
@@ -117,19 +123,6 @@ impl Fun<'_, '_> {
 
     /// A jump to `to` that depends on a live value.
     pub(super) fn test(&mut self, pick: u8, how: u8, imm: Imm, to: Label) {
-        const CONDS: [Cond; 11] = [
-            Cond::Eq,
-            Cond::Ne,
-            Cond::Gt,
-            Cond::Ge,
-            Cond::Lt,
-            Cond::Le,
-            Cond::SGt,
-            Cond::SGe,
-            Cond::SLt,
-            Cond::SLe,
-            Cond::Set,
-        ];
         let cond = CONDS[usize::from(how >> 2) % CONDS.len()];
         let width = if how & 1 == 0 { Width::W64 } else { Width::W32 };
         let left = self.live(pick);
@@ -145,6 +138,33 @@ impl Fun<'_, '_> {
             self.compared(left, imm.get());
             self.l.code.jump_if(width, cond, left, Operand::Imm(imm.get()), to);
         }
+    }
+
+    /// Comparisons of one number with constants that lie close together, so that some exclude others.
+    fn squeeze(&mut self, step: &Step) {
+        const PIVOTS: [i32; 8] = [0, 0, 1, -1, i32::MAX, i32::MIN, 0x7fff, 0x1_0000];
+        let mut dice = Dice::new(u64::from(step.a) << 16 | u64::from(step.b) << 8 | u64::from(step.imm.0));
+        let reg = self.live(step.a);
+        if step.a & 4 == 0 {
+            self.source(reg, step.a >> 3);
+        }
+        let pivot = if step.b & 1 == 0 { PIVOTS[usize::from(step.b >> 1 & 7)] } else { step.imm.get() };
+        let end = self.l.code.label();
+        for _ in 0..2 + dice.below(3) {
+            if !self.may_fork() {
+                break;
+            }
+            let next = self.l.code.label();
+            let cond = CONDS[dice.below(CONDS.len() as u64) as usize];
+            let width = if dice.below(2) == 0 { Width::W64 } else { Width::W32 };
+            let imm = pivot.wrapping_add(dice.below(4) as i32 - 1);
+            let leaves = dice.below(3) == 0;
+            self.compared(reg, imm);
+            self.l.code.jump_if(width, cond, reg, Operand::Imm(imm), if leaves { end } else { next });
+            self.l.code.alu_imm(AluOp::Add, self.acc, 1 + dice.below(200) as i32);
+            self.l.code.bind(next);
+        }
+        self.l.code.bind(end);
     }
 
     fn branch(&mut self, step: &Step, after: &[Step]) -> usize {
@@ -291,7 +311,8 @@ impl Fun<'_, '_> {
             self.observe();
             self.return_value();
         } else if self.is_callback() {
-            self.l.code.imm(Reg::R0, i32::from(step.b & 1));
+            let stops = step.b & 1 == 1 || self.l.plan.nodes[self.me].stops_soon();
+            self.l.code.imm(Reg::R0, i32::from(stops));
         } else {
             self.l.code.mov(Reg::R0, self.acc);
         }
@@ -361,7 +382,8 @@ impl Fun<'_, '_> {
         if self.slip(Mistake::CtxBad)
             && let Base::Ctx(ctx) = self.base
         {
-            let off = if self.prog() == Prog::Syscall { -8 } else { 30000 };
+            // The hidden bytes of a tracepoint's record come before it.
+            let off = if matches!(self.prog(), Prog::Syscall | Prog::Tracepoint) { -8 } else { 30000 };
             self.l.code.load(Size::Dw, Reg::R0, ctx, off);
         }
         if self.slip(Mistake::PointerArithmetic) {
@@ -380,6 +402,11 @@ impl Fun<'_, '_> {
             self.l.code.imm(Reg::R3, 0);
             self.l.code.imm(Reg::R4, 0);
             self.l.code.helper(crate::kernel::limits::HELPER_LOOP);
+        }
+        if self.slip(Mistake::OwnAddress) {
+            // For the check of the stack that is a call, which never comes to an end.
+            let entry = self.l.earlier_callback(self.me);
+            self.l.code.func(Reg::R2, entry);
         }
         self.area_mistakes();
     }

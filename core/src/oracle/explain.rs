@@ -346,6 +346,32 @@ cb:
         assert!(facts.iter().any(|f| f.name == "walk.callback_walk"), "{facts:?}");
     }
 
+    /// A test run of cgroup_skb has an end of the packet since 6.18 (up to 6.12 it is 0).
+    #[test]
+    fn results_are_explained_too() {
+        let program = program(
+            ";;! prog_type = \"cgroup_skb\"
+;;! inputs = [{ data = \"000000000000000000000000000000\" }]
+main:
+    r2 = *(u32 *)(r1 + 80)
+    r0 = 0
+    r3 = 1
+    if r3 > r2 goto over
+    r0 = 1
+over:
+    exit
+",
+        );
+        let changes = |aspects: &[Aspect]| {
+            explain(&program, &KernelVersion::ALL, Rules::of, aspects, Options::default())
+                .into_iter()
+                .map(|change| (change.to, change.cause.to_string()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(changes(&[Aspect::Results]), [(KernelVersion::V6_18, "tables.context".to_owned())]);
+        assert_eq!(changes(&[Aspect::Verdict, Aspect::Count]), []);
+    }
+
     #[test]
     fn a_set_is_as_small_as_can_be() {
         let program = program(ONCE);

@@ -4,8 +4,8 @@
 //! with each, and they with each other. The first case of each signature is kept, made smaller with the guests as the judge.
 
 use super::columns::{self, Column};
+use super::comparison::{CHUNK, Comparison};
 use super::guests::Guests;
-use super::parity::{CHUNK, Comparison};
 use super::reduce::smaller;
 use crate::campaign::{Known, Novelty, make, marks, write_whole};
 use crate::cli::exit::{Exit, Failure};

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod columns;
+mod comparison;
 mod confirm;
 mod fetch;
 pub(super) mod guests;
@@ -9,6 +10,7 @@ mod list;
 mod parity;
 mod record;
 mod reduce;
+mod report;
 mod run;
 
 pub(super) use campaign::{KernelCampaign, Sample};

@@ -1,8 +1,8 @@
 //! `loopdiff kernel reduce`: a smaller program on which the same kernels still do the same.
 
 use super::columns::{self, Column};
+use super::comparison::compare;
 use super::guests::Guests;
-use super::parity::compare;
 use crate::campaign::write_whole;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
