@@ -100,6 +100,18 @@ struct Insn {
     component: u32,
 }
 
+/// What each instruction says of itself.
+fn each_alone(code: &Code) -> (Vec<Insn>, Vec<Effect>) {
+    let one = |op: &Option<Op>| match op {
+        Some(op) => {
+            let insn = Insn { calls_callback: stack::calls_callback(op, code.facts), ..Insn::default() };
+            (insn, registers::effect(op, code.facts))
+        }
+        None => (Insn::default(), Effect::default()),
+    };
+    code.ops.iter().map(one).unzip()
+}
+
 /// The data flow of a program.
 pub struct Liveness {
     graph: Graph,
@@ -114,14 +126,7 @@ impl Liveness {
     /// [`StackMarks`] learns more.
     pub fn of_registers(code: &Code) -> Liveness {
         let graph = Graph::new(code.ops, code.layout, HiddenExits::Ignored);
-        let mut insns = vec![Insn::default(); code.ops.len()];
-        let mut effects = vec![Effect::default(); code.ops.len()];
-        for (at, op) in code.ops.iter().enumerate() {
-            if let Some(op) = op {
-                insns[at].calls_callback = stack::calls_callback(op, code.facts);
-                effects[at] = registers::effect(op, code.facts);
-            }
-        }
+        let (mut insns, effects) = each_alone(code);
         let found = graph.loops(|_| false).into_iter().zip(registers::live(&graph, &effects));
         for (insn, (component, live)) in insns.iter_mut().zip(found) {
             (insn.component, insn.live) = (component, live);
@@ -140,14 +145,7 @@ impl Liveness {
         graph.decide(&decided);
         let callees_first = graph.callees_first(code.ops, code.layout)?;
 
-        let mut insns = vec![Insn::default(); code.ops.len()];
-        let mut effects = vec![Effect::default(); code.ops.len()];
-        for (at, op) in code.ops.iter().enumerate() {
-            if let Some(op) = op {
-                insns[at].calls_callback = stack::calls_callback(op, code.facts);
-                effects[at] = registers::effect(op, code.facts);
-            }
-        }
+        let (mut insns, mut effects) = each_alone(code);
         for &(at, off) in &decided {
             insns[at as usize].hardwired = Some(off);
             effects[at as usize] = Effect::default();
