@@ -250,7 +250,7 @@ impl Scalar {
 
     /// The two numbers to go on with instead of one before an `and` or `or` with the constant `src`: the first is for a new
     /// state that does the operation again, the second for this state. `None` if one state is enough. Kernel:
-    /// `maybe_fork_scalars` (7.0 … 7.3).
+    /// `maybe_fork_scalars` (7.0 … 7.3, and 6.12.95 by backport).
     #[doc(alias = "maybe_fork_scalars")]
     pub fn fork(&self, op: AluOp, src: &Scalar, rules: &DomainRules) -> Option<(Scalar, Scalar)> {
         if rules.sign_mask_fork == SignMaskFork::Never

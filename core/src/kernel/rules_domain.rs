@@ -149,9 +149,9 @@ pub enum SameRegister {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignMaskFork {
-    /// No (before 7.0).
+    /// No (before 7.0, but for stable kernels).
     Never,
-    /// Yes: once with 0 and once with −1 (7.0 and later).
+    /// Yes: once with 0 and once with −1 (7.0 and later; 6.12.95 by backport).
     Fork,
 }
 
@@ -229,6 +229,7 @@ impl DomainRules {
             truncation: Truncation::Resync,
             branch_known: BranchKnown::RangesAndBits,
             branch_refine: BranchRefine::RangeVsRange,
+            sign_mask_fork: SignMaskFork::Fork,
             invariants: Invariants::Checked,
             ..oldest
         };
@@ -239,6 +240,7 @@ impl DomainRules {
             add_overflow: AddOverflow::KeepIfBoth,
             bounds_sync: BoundsSync::CrossWidthAndSign,
             branch_known: BranchKnown::RangesAndBits,
+            sign_mask_fork: SignMaskFork::Never,
             ..v6_12
         };
         let v7_3 = DomainRules {
