@@ -15,8 +15,6 @@ use loopdiff::verifier::SiteState;
 use std::collections::BTreeMap;
 
 const TEST_REG_INVARIANTS: u32 = 1 << 7;
-const VERSIONS: [KernelVersion; 4] =
-    [KernelVersion::V6_1, KernelVersion::V6_12, KernelVersion::V6_18, KernelVersion::V7_3];
 
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|a| a.parse::<u64>());
@@ -54,7 +52,7 @@ struct Met {
 }
 
 fn campaign(seed: u64, count: u64, known: &Known) -> BTreeMap<&str, Met> {
-    let rules = VERSIONS.map(Rules::of);
+    let rules = KernelVersion::ALL.map(Rules::of);
     let mut examiner = Examiner::new(case_options());
     let mut met = BTreeMap::new();
     for number in 0..count {

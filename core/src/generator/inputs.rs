@@ -6,7 +6,7 @@
 
 use super::features::{Feature, Features};
 use super::kinds::{Prog, Shape};
-use super::spec::{Run, Spec};
+use super::spec::{Run, Spec, Step};
 use crate::isa::Size;
 use crate::kernel::ProgType;
 use crate::kernel::limits::LOOPS_MAX;
@@ -80,7 +80,7 @@ pub(super) fn inputs(spec: &Spec, edges: &[Edge], features: &mut Features) -> Ve
 }
 
 fn input(spec: &Spec, number: u64, run: &Run, edges: &[Edge], features: &mut Features) -> Input {
-    let mut dice = Dice::new(u64::from(run.seed) ^ number << 40);
+    let mut dice = Dice(u64::from(run.seed) ^ number << 40);
     let mut ctx = vec![0; ctx_bytes(spec.prog)];
     for n in 0..words(spec.prog) {
         let Some((off, size)) = word(spec.prog, n) else { continue };
@@ -197,8 +197,9 @@ pub(super) const PACKET_WORD: u8 = 128;
 pub(super) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Dice {
-        Dice(seed)
+    /// For choices of a step beyond its own few bytes.
+    pub(super) fn of(step: &Step) -> Dice {
+        Dice(u64::from(step.a) << 16 | u64::from(step.b) << 8 | u64::from(step.imm.0))
     }
 
     fn next(&mut self) -> u64 {

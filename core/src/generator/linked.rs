@@ -42,7 +42,7 @@ impl Fun<'_, '_> {
             self.alu(step);
             return 0;
         }
-        let mut dice = Dice::new(u64::from(step.a) << 16 | u64::from(step.b) << 8 | u64::from(step.imm.0));
+        let mut dice = Dice::of(step);
         let what = Unlink::ALL[usize::from(step.b) % Unlink::ALL.len()];
         self.note(Feature::Unlink(what));
         let (y, z) = (self.live(step.a), self.live(step.a.wrapping_add(1)));

@@ -143,7 +143,7 @@ impl Fun<'_, '_> {
     /// Comparisons of one number with constants that lie close together, so that some exclude others.
     fn squeeze(&mut self, step: &Step) {
         const PIVOTS: [i32; 8] = [0, 0, 1, -1, i32::MAX, i32::MIN, 0x7fff, 0x1_0000];
-        let mut dice = Dice::new(u64::from(step.a) << 16 | u64::from(step.b) << 8 | u64::from(step.imm.0));
+        let mut dice = Dice::of(step);
         let reg = self.live(step.a);
         if step.a & 4 == 0 {
             self.source(reg, step.a >> 3);

@@ -70,15 +70,15 @@ pub struct Answer {
 impl Answer {
     /// The answer to a program that is not run.
     pub fn of(program: &Program, rules: &Rules) -> Answer {
-        Answer::with_results(status(program, rules), &[], rules)
+        Answer::with_results(status(program, rules), Vec::new(), rules)
     }
 
     /// The answer that a report under some rules holds.
     pub fn of_report(report: Report, rules: &Rules) -> Answer {
-        Answer::with_results(report.status, &report.runs, rules)
+        Answer::with_results(report.status, report.runs, rules)
     }
 
-    fn with_results(status: Status, runs: &[RunPair], rules: &Rules) -> Answer {
+    fn with_results(status: Status, runs: Vec<RunPair>, rules: &Rules) -> Answer {
         let none = Answer {
             verdict: "",
             message: String::new(),
@@ -103,7 +103,7 @@ impl Answer {
                     verdict: "accept",
                     inlining: facts.loops.iter().map(|l| (l.insn.0, site(l.state))).collect(),
                     dump: normalise(&dumped, HelperImms::NUMBERS),
-                    results: runs.iter().map(|pair| pair.rewritten.clone()).collect(),
+                    results: runs.into_iter().map(|pair| pair.rewritten).collect(),
                     count: facts.insns_processed,
                     ..none
                 }
@@ -243,35 +243,42 @@ pub fn explain(
         program.inputs.clear();
     }
     let mut answer = |rules: &Rules| Answer::of_report(examiner.examine(&program, rules), rules);
-    versions.windows(2).flat_map(|pair| explain_pair((pair[0], pair[1]), &rules, aspects, &mut answer)).collect()
+    let side = |version: &KernelVersion| {
+        let rules = rules(*version);
+        Side { version: *version, answer: answer(&rules), rules }
+    };
+    let sides: Vec<Side> = versions.iter().map(side).collect();
+    sides.windows(2).flat_map(|pair| explain_pair(&pair[0], &pair[1], aspects, &mut answer)).collect()
 }
 
-fn explain_pair(
-    (from, to): (KernelVersion, KernelVersion),
-    rules: &impl Fn(KernelVersion) -> Rules,
-    aspects: &[Aspect],
-    answer: &mut impl FnMut(&Rules) -> Answer,
-) -> Vec<Change> {
-    let (old, new) = (rules(from), rules(to));
-    let (before, after) = (answer(&old), answer(&new));
-    let mut aspects = aspects.iter().copied().filter(|a| !before.agrees(&after, *a)).peekable();
+/// A version's side.
+struct Side {
+    version: KernelVersion,
+    rules: Rules,
+    answer: Answer,
+}
+
+fn explain_pair(from: &Side, to: &Side, aspects: &[Aspect], answer: &mut impl FnMut(&Rules) -> Answer) -> Vec<Change> {
+    let (old, before, after) = (&from.rules, &from.answer, &to.answer);
+    let mut aspects = aspects.iter().copied().filter(|a| !before.agrees(after, *a)).peekable();
     if aspects.peek().is_none() {
         return Vec::new();
     }
-    let differences = Rules::differences(&old, &new);
+    let differences = Rules::differences(old, &to.rules);
     let alone: Vec<(Difference, Answer)> = differences
         .iter()
-        .map(|difference| (difference.clone(), answer(&with(&old, std::slice::from_ref(difference)))))
+        .map(|difference| (difference.clone(), answer(&with(old, std::slice::from_ref(difference)))))
         .collect();
     aspects
         .map(|aspect| {
-            let turns = alone.iter().filter(|(_, answer)| answer.is_same(&after, aspect));
+            let turns = alone.iter().filter(|(_, answer)| answer.is_same(after, aspect));
             let single: Vec<Difference> = turns.map(|(difference, _)| difference.clone()).collect();
             let cause = if single.is_empty() {
-                Cause::Together(smallest(&old, &differences, |rules| answer(rules).is_same(&after, aspect)))
+                Cause::Together(smallest(old, &differences, |rules| answer(rules).is_same(after, aspect)))
             } else {
                 Cause::Alone(single)
             };
+            let (from, to) = (from.version, to.version);
             Change { from, to, aspect, before: before.clone(), after: after.clone(), cause }
         })
         .collect()

@@ -22,11 +22,7 @@ impl Walker<'_> {
         let (Op::Neg { dst, .. } | Op::Endian { dst, .. } | Op::MovSx { dst, .. } | Op::Alu { dst, .. }) = *op else {
             return Ok(());
         };
-        let value = self.reg(dst).value;
-        if let Some(value) = self.contradiction(&value, "alu")? {
-            self.reg_mut(dst).value = value;
-        }
-        Ok(())
+        self.settle(dst, "alu")
     }
 
     fn operate(&mut self, op: &Op) -> Check {
@@ -86,6 +82,15 @@ impl Walker<'_> {
             BugReport::Warning => self.remark(text),
         }
         Ok(Some(value.without_ranges()))
+    }
+
+    /// Goes on with what is left of the number in a register.
+    pub fn settle(&mut self, dst: RegNo, context: &str) -> Check {
+        let value = self.reg(dst).value;
+        if let Some(value) = self.contradiction(&value, context)? {
+            self.reg_mut(dst).value = value;
+        }
+        Ok(())
     }
 
     /// Gives a scalar an id before it is copied, so that what is learnt of one copy is known of the other.

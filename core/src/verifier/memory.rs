@@ -63,11 +63,8 @@ impl Walker<'_> {
         let alignment = if strict { Alignment::Strict } else { Alignment::Machine };
         self.check_access(base, i64::from(off), size, Transfer::Load(dst), alignment, signed)?;
         self.same_pointer(kind)?;
-        let reg = *self.reg(dst);
-        if reg.kind == Kind::Scalar
-            && let Some(value) = self.contradiction(&reg.value, if strict { "atomic_load" } else { "ldx" })?
-        {
-            self.reg_mut(dst).value = value;
+        if self.reg(dst).kind == Kind::Scalar {
+            self.settle(dst, if strict { "atomic_load" } else { "ldx" })?;
         }
         Ok(())
     }
