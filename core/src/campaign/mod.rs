@@ -13,6 +13,7 @@
 //! | `known` | divergences that are known, and whether a finding is one |
 //! | `novelty` | what a case shows of the model that none before has shown |
 //! | `store` | the folder |
+//! | `story` | a finding told, so that it can be found again |
 //! | `campaign` | the whole: workers, order, limits |
 //! | `cases` | `.bpf` files with what is expected of them |
 //! | `replay` | stored programs against what is expected of them |
@@ -57,5 +58,5 @@ pub use replay::{Replay, Stored, replay_item};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary, smaller};
 pub use stats::{RuleStats, Stats};
 pub use store::{Folder, Kept, StoreError};
-pub use story::of as story_of;
+pub use story::{Origin, Told, of as story_of};
 pub use work::{Found, examine_caught};

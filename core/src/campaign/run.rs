@@ -4,7 +4,7 @@ use super::case::{self, Case};
 use super::known::Known;
 use super::stats::Stats;
 use super::store::{Folder, Kept, State, StoreError};
-use super::story;
+use super::story::{self, Origin};
 use super::work::{BLOCK, Block, Found, Worker, examine_caught};
 use crate::kernel::Rules;
 use crate::oracle::{Examiner, Options};
@@ -227,8 +227,10 @@ impl<'a> Campaign<'a> {
         examiner: &mut Examiner,
     ) -> Result<(), CampaignError> {
         if let Some(folder) = self.folder {
-            let story = story::of(program, &kept.signature, rules, examiner);
-            folder.keep(&kept.folder, program, &kept.signature, &story)?;
+            let case = Some((self.config.seed, kept.number));
+            let origin = Origin { case, ..Origin::default() };
+            let told = story::of(program, &kept.signature, rules, &origin, examiner);
+            folder.keep(&kept.folder, program, &told)?;
         }
         Ok(())
     }

@@ -6,8 +6,9 @@
 use super::files::write_whole;
 use super::run::Summary;
 use super::stats::Stats;
+use super::story::Told;
 use crate::program::{Program, json, text};
-use crate::repro::{self, Claims};
+use crate::repro;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -150,18 +151,15 @@ impl Folder {
     }
 
     /// Keeps a case with its story. A folder of that name that is already there is replaced file by file.
-    pub(super) fn keep(&self, name: &str, program: &Program, title: &str, story: &str) -> Result<(), StoreError> {
+    pub(super) fn keep(&self, name: &str, program: &Program, told: &Told) -> Result<(), StoreError> {
         let folder = self.path.join("findings").join(name);
         fs::create_dir_all(&folder).map_err(|error| StoreError::Io { path: folder.clone(), error })?;
         let json = json::write(std::slice::from_ref(program), json::Form::Document);
         let files = [
             ("case.json", json),
             ("case.bpf", text::write(program)),
-            (
-                "repro.c",
-                repro::selftest_asm(program, &Claims { comments: vec![title.to_owned()], ..Claims::default() }),
-            ),
-            ("story.md", story.to_owned()),
+            ("repro.c", repro::selftest_asm(program, &told.claims).text),
+            ("story.md", told.story.clone()),
         ];
         for (file, content) in files {
             let path = folder.join(file);
