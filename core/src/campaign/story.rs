@@ -4,10 +4,12 @@
 //! Invariant: what is needed to find it again is in the text: the rules with the facts that were set, the release, seed and number
 //! of the case, and commands that work as they stand in the folder of the case.
 
-use super::work::examine_caught;
+use super::identity::RuleSet;
+use super::target::Told;
+use super::work::findings_caught;
 use crate::exec::{End, Outcome};
 use crate::isa::{InsnIdx, decode};
-use crate::kernel::{Fact, Rules};
+use crate::kernel::Rules;
 use crate::oracle::{Class, Examiner, Finding, Report, RunPair, Status};
 use crate::program::Program;
 use crate::program::json::to_hex;
@@ -23,67 +25,38 @@ pub const RELEASE: &str = env!("LOOPDIFF_RELEASE");
 pub struct Origin {
     /// Seed of the campaign and number of the case; `None` for a case that no campaign made.
     pub case: Option<(u64, u64)>,
-    /// Facts that take the finding away, each by itself, with the value that does.
-    pub gone_with: Vec<Fact>,
-}
-
-/// A finding told.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Told {
-    /// The story, as Markdown.
-    pub story: String,
-    /// What a reproduction says of it.
-    pub claims: Claims,
+    /// Facts that take the finding away, each by itself, as `--set` takes them; `None` when they have not been looked for.
+    pub gone_with: Option<Vec<String>>,
 }
 
 /// The story of a case's finding under some rules. The finding is looked for again, so that what is told is what is there.
 pub fn of(program: &Program, signature: &str, rules: &Rules, origin: &Origin, examiner: &mut Examiner) -> Told {
-    let (report, finding) = match examine_caught(examiner, program, rules) {
-        Ok(report) => {
-            let finding = report.findings.iter().find(|f| f.signature == signature).cloned();
-            (Some(report), finding)
-        }
-        Err(finding) => (None, Some(finding)),
-    };
-    let seen = Seen { program, rules, report: report.as_ref(), finding: finding.as_ref() };
-    let title = seen.title();
-    let evidence = finding.as_ref().map(|f| f.evidence.clone()).unwrap_or_default();
-    let input = seen.input_text();
-    let identity = identity(signature, rules, origin);
-    let commands = commands(rules, origin);
-    let gone_with = gone_with(program, signature, rules, origin, examiner);
-    let claims =
-        Claims { comments: comments(&title, &identity, &evidence, &input, &gone_with, &commands), ..Claims::default() };
+    let (report, findings) = findings_caught(examiner, program, rules);
+    let finding = findings.iter().find(|f| f.signature == signature);
+    let seen = Seen { program, rules, report: report.as_ref(), finding };
     let story = Story {
-        title,
-        identity,
+        title: seen.title(),
+        identity: identity(signature, rules, origin),
         compared: COMPARED.to_owned(),
-        evidence,
+        evidence: finding.map(|f| f.evidence.clone()).unwrap_or_default(),
         belief: seen.belief(examiner.options().walk_max),
         sides: seen.sides(),
-        gone_with,
-        commands,
-        notes: if input.is_empty() { Vec::new() } else { vec![input] },
+        gone_with: gone_with(program, signature, rules, origin, examiner),
+        commands: commands(rules, origin),
+        notes: seen.input_text().into_iter().collect(),
     };
-    Told { story: story.markdown(), claims }
+    Told { story: story.markdown(), claims: Claims { comments: story.comments(), ..Claims::default() } }
 }
 
 const COMPARED: &str = "The program with helper calls of `bpf_loop`, and the program as the kernel rewrites it, on the same input: \
     R0 (64 bits), context, packet, maps, helper and callback calls, registers and stack after each loop, and the bounds of \
     every access.";
 
-/// Rules in words: `6.12 with walk.callback_walk=once`.
-fn rules_text(rules: &Rules) -> String {
-    let set: Vec<String> = rules.changed().iter().map(ToString::to_string).collect();
-    let version = rules.version.name();
-    if set.is_empty() { version.to_owned() } else { format!("{version} with {}", set.join(", ")) }
-}
-
 fn identity(signature: &str, rules: &Rules, origin: &Origin) -> Vec<(&'static str, String)> {
     let case = origin.case.map(|(seed, number)| format!("seed {seed}, number {number}")).unwrap_or_default();
     vec![
         ("signature", signature.to_owned()),
-        ("rules", rules_text(rules)),
+        ("rules", RuleSet::of(rules).to_string()),
         ("kernels", format!("Linux {}, as modelled; real ones have not been asked", rules.version)),
         ("case", case),
         ("found with", format!("loopdiff {RELEASE}")),
@@ -125,50 +98,30 @@ fn gone_with(
     origin: &Origin,
     examiner: &mut Examiner,
 ) -> Vec<String> {
-    if origin.gone_with.is_empty() {
-        return vec![
-            "No single fact of the kernel that is modelled, set to its value of another version, takes it away."
-                .to_owned(),
-        ];
-    }
-    let mut sentences = vec!["Each of these facts takes it away, when it alone is set:".to_owned()];
-    for fact in &origin.gone_with {
+    let Some(facts) = &origin.gone_with else { return Vec::new() };
+    let mut sentences = Vec::new();
+    for fact in facts {
         let mut without = rules.clone();
-        if without.set(&fact.name, &fact.value).is_err() {
+        if without.set_text(fact).is_err() {
             continue;
         }
-        let then = match examine_caught(examiner, program, &without) {
-            Ok(report) if report.findings.iter().any(|f| f.signature == signature) => continue,
-            Ok(report) => match report.status {
-                Status::Accepted { .. } => "the program is accepted, and this does not happen".to_owned(),
-                Status::Rejected(rejection) => format!("the program is rejected, \"{}\"", rejection.reason()),
-                Status::Unsupported(what) => format!("the program is not modelled ({})", what.what),
-            },
-            Err(_) => continue,
+        let (report, findings) = findings_caught(examiner, program, &without);
+        let then = match report.map(|report| report.status) {
+            _ if findings.iter().any(|f| f.signature == signature) => continue,
+            Some(Status::Accepted { .. }) => "the program is accepted, and this does not happen".to_owned(),
+            Some(Status::Rejected(rejection)) => format!("the program is rejected: {}", rejection.reason()),
+            Some(Status::Unsupported(what)) => format!("the program is not modelled: {}", what.what),
+            None => continue,
         };
-        sentences.push(format!("`{fact}`: {then}."));
+        sentences.push(format!("`{fact}`: {then}"));
     }
+    let first = match sentences.len() {
+        0 => "No single fact of the kernel, set to what it is in another version, takes it away.",
+        1 => "This fact alone takes it away:",
+        _ => "Each of these facts alone takes it away:",
+    };
+    sentences.insert(0, first.to_owned());
     sentences
-}
-
-/// What stands on top of a reproduction.
-fn comments(
-    title: &str,
-    identity: &[(&'static str, String)],
-    evidence: &str,
-    input: &str,
-    gone_with: &[String],
-    commands: &[(String, String)],
-) -> Vec<String> {
-    let mut lines = vec![title.to_owned(), evidence.to_owned(), input.to_owned()];
-    lines
-        .extend(identity.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}: {value}")));
-    lines.extend(gone_with.iter().cloned());
-    lines.extend(commands.iter().flat_map(|(what, command)| {
-        std::iter::once(what.clone()).chain(command.lines().map(|line| format!("    {line}")))
-    }));
-    lines.retain(|line| !line.is_empty());
-    lines
 }
 
 /// A finding with the examination that it came from.
@@ -184,7 +137,7 @@ type Pick = fn(&RunPair) -> &Outcome;
 impl<'a> Seen<'a> {
     /// What is wrong, in a sentence.
     fn title(&self) -> String {
-        let rules = rules_text(self.rules);
+        let rules = RuleSet::of(self.rules);
         let Some(finding) = self.finding else {
             return format!("By the rules of Linux {rules} nothing is wrong with this program any more");
         };
@@ -221,20 +174,15 @@ impl<'a> Seen<'a> {
         self.finding?.input
     }
 
-    fn input_text(&self) -> String {
-        let input = self.input().and_then(|n| Some((n, self.program.inputs.get(n)?)));
-        input.map_or_else(String::new, |(n, input)| {
-            let bytes = |what, bytes: &[u8]| match bytes {
-                [] => format!("no {what}"),
-                bytes => format!("{what} {}", to_hex(bytes)),
-            };
-            format!(
-                "Input {n}: {}, {}, seed {}.",
-                bytes("context", &input.ctx),
-                bytes("packet", &input.data),
-                input.seed
-            )
-        })
+    fn input_text(&self) -> Option<String> {
+        let n = self.input()?;
+        let input = self.program.inputs.get(n)?;
+        let bytes = |what, bytes: &[u8]| match bytes {
+            [] => format!("no {what}"),
+            bytes => format!("{what} {}", to_hex(bytes)),
+        };
+        let (ctx, packet) = (bytes("context", &input.ctx), bytes("packet", &input.data));
+        Some(format!("It was seen on input {n}: {ctx}, {packet}, seed {}.", input.seed))
     }
 
     fn sides(&self) -> Vec<Side<'a>> {

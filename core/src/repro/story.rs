@@ -84,6 +84,25 @@ impl Story<'_> {
     }
 }
 
+impl Story<'_> {
+    /// What a reproduction says of the finding, a line each: everything but the sides, which the reproduction is, and the states.
+    pub fn comments(&self) -> Vec<String> {
+        let mut lines = vec![one_line(&self.title), self.evidence.clone()];
+        lines.extend(self.notes.iter().cloned());
+        let named = self.identity.iter().filter(|(_, value)| !value.is_empty());
+        lines.extend(named.map(|(name, value)| format!("{name}: {}", one_line(value))));
+        let (first, others) = self.gone_with.split_first().unzip();
+        lines.extend(first.cloned());
+        lines.extend(others.into_iter().flatten().map(|one| format!("    {}", one_line(one))));
+        for (what, commands) in &self.commands {
+            lines.push(one_line(what));
+            lines.extend(commands.lines().map(|line| format!("    {line}")));
+        }
+        lines.retain(|line| !line.is_empty());
+        lines
+    }
+}
+
 impl Side<'_> {
     fn markdown(&self, out: &mut String) {
         push(out, format_args!("\n## {}\n\n", one_line(&self.name)));
