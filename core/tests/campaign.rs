@@ -42,9 +42,9 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Seven findings in one block, which take a second or more to make smaller.
+/// Seven findings in one block, which take a while to make smaller.
 const STRICT: [&str; 10] =
-    ["--rules", "6.1", "--strict", "--seed", "5", "--count", "256", "--reduce-attempts", "400", "--jobs=2"];
+    ["--rules", "6.1", "--strict", "--seed", "5", "--count", "256", "--reduce-attempts", "100", "--jobs=2"];
 
 #[test]
 fn a_campaign_that_a_signal_ends_goes_on_as_if_nothing_had_been() {
@@ -55,7 +55,7 @@ fn a_campaign_that_a_signal_ends_goes_on_as_if_nothing_had_been() {
     let findings = fs::read_dir(whole.join("findings")).expect("findings").count();
     assert!(findings >= 5, "{findings}");
     for signal in ["KILL", "TERM", "HUP", "INT"] {
-        for kept_before in [0, 1, 3] {
+        for kept_before in [0, 2] {
             let out = folder.path().join(format!("{signal}-{kept_before}"));
             let mut child =
                 fuzz(&STRICT, Some(&out)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command");

@@ -195,7 +195,7 @@ fn campaigns_on_kernels_are_kept_and_go_on() {
     ]
     .concat();
     assert_eq!(loopdiff(&args, "whole").output().expect("the command").status.code(), Some(1));
-    let mut killed = loopdiff(&args, "killed").spawn().expect("the command");
+    let mut killed = loopdiff(&args, "killed").stdout(std::process::Stdio::null()).spawn().expect("the command");
     let is_kept = || std::fs::read_dir(folder.path().join("killed/findings")).is_ok_and(|mut all| all.next().is_some());
     while !is_kept() && killed.try_wait().expect("alive").is_none() {
         std::thread::sleep(std::time::Duration::from_millis(2));

@@ -10,7 +10,7 @@ use super::reduce::signatures;
 use super::report::{self, Found as Comparisons};
 use crate::campaign::{
     Block, CampaignError, Case, Counts, Found, Identity, Judge, Kept, Known, Novelty, RuleSet, Stats, Target, Told,
-    Worker, make, marks,
+    Worker, cause_of, make, marks,
 };
 use crate::cli::exit::Failure;
 use crate::cli::items;
@@ -124,12 +124,17 @@ impl Target for Kernels<'_> {
     fn gone_with(&self, found: &Found, program: &Program) -> Result<Vec<String>, CampaignError> {
         let rules = self.columns.get(found.column).and_then(|column| column.rules.as_ref());
         let Some(rules) = rules else { return Ok(found.cause.iter().cloned().collect()) };
-        let answer = self.pool.answer(found.column, std::slice::from_ref(program), &Ask::default())?;
+        let mut program = program.clone();
+        if !found.signature.contains(": run: ") {
+            // It is about the load: runs would take their time for each fact.
+            program.inputs.clear();
+        }
+        let answer = self.pool.answer(found.column, std::slice::from_ref(&program), &Ask::default())?;
         let facts = cause_of(rules, |other| {
             let column = self.columns.get(found.column).cloned().map(|c| Column { rules: Some(other.clone()), ..c });
             let columns = Vec::from_iter(column);
             Ok::<bool, CampaignError>(
-                !compare(program, &answer, &columns).signatures(&columns).contains(&found.signature),
+                !compare(&program, &answer, &columns).signatures(&columns).contains(&found.signature),
             )
         });
         Ok(facts?.iter().map(ToString::to_string).collect())
