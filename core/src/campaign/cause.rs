@@ -5,54 +5,64 @@ use super::work::findings_caught;
 use crate::kernel::{Difference, Fact, KernelVersion, Rules};
 use crate::oracle::Examiner;
 use crate::program::Program;
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-/// The facts that take a finding away, each set by itself. Those that were changed are set back first; where none of them does it,
-/// facts are set to what they are in later kernels, then to what they are in earlier ones. The first of the three that does it
-/// is the answer: a later kernel says how a fault was fixed, an earlier one when it came.
-pub fn of(program: &Program, signature: &str, rules: &Rules, examiner: &mut Examiner) -> Vec<Fact> {
-    let values = |of: &Rules| Rules::differences(rules, of).into_iter();
-    let changed = rules.changed();
-    let to = |wanted: fn(&KernelVersion, &KernelVersion) -> bool| {
-        let versions = KernelVersion::ALL.into_iter().filter(move |version| wanted(version, &rules.version));
-        let all = versions.flat_map(move |version| values(&Rules::of(version)));
-        all.filter(|d| changed.iter().all(|fact| fact.name != d.name)).collect::<Vec<Difference>>()
-    };
-    let set_back = values(&Rules::of(rules.version)).collect();
-    let mut earlier = to(|version, own| version < own);
-    earlier.reverse();
-    for candidates in [set_back, to(|version, own| version > own), earlier] {
-        let mut tried: BTreeMap<(String, String), bool> = BTreeMap::new();
+/// The facts that take a finding under some rules away, each set by itself; `is_gone` says whether it is gone under other rules.
+///
+/// Facts that were changed are set back first; where none of them does it, facts are set to what they are in later kernels, then
+/// to what they are in earlier ones. The first of the three that does it is the answer: a later kernel says how a fault was fixed,
+/// an earlier one when it came.
+///
+/// # Errors
+///
+/// What `is_gone` fails with.
+pub fn of<E>(rules: &Rules, mut is_gone: impl FnMut(&Rules) -> Result<bool, E>) -> Result<Vec<Fact>, E> {
+    for candidates in candidates(rules) {
         let mut found = Vec::new();
-        for Difference { name, right: value, .. } in candidates {
-            let fact = Fact { name, value };
-            let known = tried.contains_key(&(fact.name.clone(), fact.value.clone()));
-            if !known && takes_away(&fact, program, signature, rules, examiner) {
-                found.push(fact.clone());
+        for fact in candidates {
+            let mut other = rules.clone();
+            if other.set(&fact.name, &fact.value).is_ok() && is_gone(&other)? {
+                found.push(fact);
             }
-            tried.insert((fact.name, fact.value), true);
         }
         if !found.is_empty() {
-            return found;
+            return Ok(found);
         }
     }
-    Vec::new()
+    Ok(Vec::new())
 }
 
-/// Whether a finding is gone once a fact is set.
-pub(super) fn takes_away(
-    fact: &Fact,
-    program: &Program,
-    signature: &str,
-    rules: &Rules,
-    examiner: &mut Examiner,
-) -> bool {
-    let mut without = rules.clone();
-    if without.set(&fact.name, &fact.value).is_err() || without == *rules {
-        return false;
-    }
-    let (report, findings) = findings_caught(examiner, program, &without);
-    report.is_some() && findings.iter().all(|f| f.signature != signature)
+/// What facts could be otherwise: as they are without changes, as in later kernels, as in earlier ones; the nearest kernel first,
+/// each value once.
+fn candidates(rules: &Rules) -> [Vec<Fact>; 3] {
+    let own = rules.version;
+    let changed = rules.changed();
+    let values = |version: KernelVersion| {
+        let differences = Rules::differences(rules, &Rules::of(version)).into_iter();
+        differences.map(|Difference { name, right: value, .. }| Fact { name, value })
+    };
+    let unchanged = |fact: &Fact| changed.iter().all(|changed| changed.name != fact.name);
+    let of_all = |versions: Vec<KernelVersion>| {
+        let mut facts: Vec<Fact> = Vec::new();
+        for fact in versions.into_iter().flat_map(values).filter(unchanged) {
+            if !facts.contains(&fact) {
+                facts.push(fact);
+            }
+        }
+        facts
+    };
+    let later = KernelVersion::ALL.into_iter().filter(|version| *version > own).collect();
+    let earlier = KernelVersion::ALL.into_iter().rev().filter(|version| *version < own).collect();
+    [values(own).collect(), of_all(later), of_all(earlier)]
+}
+
+/// [`of`], for a finding of the model. A panic of ours is never what takes one away.
+pub(super) fn in_model(program: &Program, signature: &str, rules: &Rules, examiner: &mut Examiner) -> Vec<Fact> {
+    let is_gone = |other: &Rules| {
+        let (report, findings) = findings_caught(examiner, program, other);
+        Ok::<bool, Infallible>(report.is_some() && findings.iter().all(|f| f.signature != signature))
+    };
+    of(rules, is_gone).unwrap_or_default()
 }
 
 /// Findings that one fact takes away.

@@ -21,7 +21,7 @@ pub struct Identity {
     pub kernels: Vec<String>,
     /// Which cases the target is asked about.
     pub sample: String,
-    /// The names of the known divergences that are counted apart, or `none`.
+    /// The known divergences that are counted apart ([`Known::digest`](super::Known::digest)), or `none`.
     pub known: String,
     /// Candidates that are tried to make a finding's case smaller.
     pub reduce_attempts: u32,

@@ -5,6 +5,7 @@
 //! set on top of the rules that it was found under; where it names none, the finding is there under the rules of the kernel
 //! itself, without facts that were set. What only looks alike stays a finding, and so does what another fact brings about.
 
+use super::files::stable_hash;
 use crate::kernel::{KernelVersion, ProgType, Rules};
 use crate::oracle::{Examiner, Finding};
 use crate::program::Program;
@@ -101,10 +102,13 @@ impl Known {
         Ok(Known { all: list.known })
     }
 
-    /// Their names; `none` where there are none.
-    pub fn names(&self) -> String {
-        let names: Vec<&str> = self.all.iter().map(|known| known.name.as_str()).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    /// How many there are, and a hash of what they say, which two lists share only when they are the same; `none` where there are
+    /// none.
+    pub fn digest(&self) -> String {
+        match self.all.len() {
+            0 => "none".to_owned(),
+            n => format!("{n} divergences, {:016x}", stable_hash(format!("{:?}", self.all).bytes())),
+        }
     }
 
     /// All of them.

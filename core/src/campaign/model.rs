@@ -33,7 +33,7 @@ impl Target for Model {
             target: "model".to_owned(),
             rules: self.rules.iter().map(RuleSet::of).collect(),
             sample: "all".to_owned(),
-            known: self.known.names(),
+            known: self.known.digest(),
             ..Identity::default()
         }
     }
@@ -55,11 +55,11 @@ impl Target for Model {
         })
     }
 
-    fn gone_with(&self, found: &Found, program: &Program) -> Vec<String> {
+    fn gone_with(&self, found: &Found, program: &Program) -> Result<Vec<String>, CampaignError> {
         let mut examiner = Examiner::new(self.options);
-        let facts =
-            self.rules.get(found.column).map(|rules| cause::of(program, &found.signature, rules, &mut examiner));
-        facts.unwrap_or_default().iter().map(ToString::to_string).collect()
+        let Some(rules) = self.rules.get(found.column) else { return Ok(Vec::new()) };
+        let facts = cause::in_model(program, &found.signature, rules, &mut examiner);
+        Ok(facts.iter().map(ToString::to_string).collect())
     }
 
     fn tell(&self, campaign: &Identity, kept: &Kept, program: &Program) -> Told {

@@ -247,7 +247,7 @@ impl<'a> Campaign<'a> {
             insns: (found.program.insns.len(), program.insns.len()),
             evidence: found.evidence.clone(),
             set: self.state.campaign.set_of(&column).to_vec(),
-            gone_with: self.target.gone_with(found, &program),
+            gone_with: self.target.gone_with(found, &program)?,
             column,
         };
         if let Some(folder) = self.folder {

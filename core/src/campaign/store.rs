@@ -9,6 +9,7 @@
 //! by the next.
 
 use super::disk::{Disk, RealDisk};
+use super::files::stable_hash;
 use super::identity::Identity;
 use super::run::Summary;
 use super::stats::Stats;
@@ -198,7 +199,7 @@ impl Folder {
                 break;
             }
         }
-        let hash = fnv(column.bytes().chain([0]).chain(signature.bytes()));
+        let hash = stable_hash(column.bytes().chain([0]).chain(signature.bytes()));
         format!("{}-{hash:016x}", name.trim_matches(['-', '.']))
     }
 
@@ -247,11 +248,6 @@ fn new_file(name: &str) -> String {
 
 fn letter(c: char) -> char {
     if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' }
-}
-
-/// FNV-1a: the same on every machine and in every release.
-fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn json_bytes(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, StoreError> {

@@ -37,7 +37,11 @@ pub trait Target: Sync {
     fn judge<'a>(&'a self, column: usize, signature: &'a str) -> Judge<'a>;
 
     /// What takes the finding of a program away, each by itself.
-    fn gone_with(&self, found: &Found, program: &Program) -> Vec<String>;
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be asked any more.
+    fn gone_with(&self, found: &Found, program: &Program) -> Result<Vec<String>, CampaignError>;
 
     /// The story of a finding, as Markdown, and what its reproduction claims.
     fn tell(&self, campaign: &Identity, kept: &Kept, program: &Program) -> Told;

@@ -4,13 +4,13 @@
 //! (`campaign::Campaign`) does the rest, as it does for the model alone.
 
 use super::columns::{self, Column};
-use super::comparison::{CHUNK, Compared, Comparison};
+use super::comparison::{CHUNK, Compared, Comparison, compare};
 use super::guests::Guests;
 use super::reduce::signatures;
 use super::report::{self, Found as Comparisons};
 use crate::campaign::{
     Block, CampaignError, Case, Counts, Found, Identity, Judge, Kept, Known, Novelty, RuleSet, Stats, Target, Told,
-    Worker, make, marks,
+    Worker, cause_of, make, marks,
 };
 use crate::cli::exit::Failure;
 use crate::cli::items;
@@ -92,7 +92,7 @@ impl Target for Kernels<'_> {
             rules: self.rules().into_iter().map(RuleSet::of).collect(),
             kernels: self.columns.iter().map(kernel).collect(),
             sample: if self.sample == Sample::New { "new" } else { "all" }.to_owned(),
-            known: self.known.names(),
+            known: self.known.digest(),
             ..Identity::default()
         }
     }
@@ -120,8 +120,24 @@ impl Target for Kernels<'_> {
         Box::new(move |program| Ok(signatures(program, self.pool, &self.columns)?.iter().any(|s| s == signature)))
     }
 
-    fn gone_with(&self, found: &Found, _program: &Program) -> Vec<String> {
-        found.cause.iter().cloned().collect()
+    /// What `explain` named, for kernels against each other; for the model against a kernel, what makes the model agree with it.
+    fn gone_with(&self, found: &Found, program: &Program) -> Result<Vec<String>, CampaignError> {
+        let rules = self.columns.get(found.column).and_then(|column| column.rules.as_ref());
+        let Some(rules) = rules else { return Ok(found.cause.iter().cloned().collect()) };
+        let mut program = program.clone();
+        if !found.signature.contains(": run: ") {
+            // It is about the load: runs would take their time for each fact.
+            program.inputs.clear();
+        }
+        let answer = self.pool.answer(found.column, std::slice::from_ref(&program), &Ask::default())?;
+        let facts = cause_of(rules, |other| {
+            let column = self.columns.get(found.column).cloned().map(|c| Column { rules: Some(other.clone()), ..c });
+            let columns = Vec::from_iter(column);
+            Ok::<bool, CampaignError>(
+                !compare(&program, &answer, &columns).signatures(&columns).contains(&found.signature),
+            )
+        });
+        Ok(facts?.iter().map(ToString::to_string).collect())
     }
 
     fn tell(&self, campaign: &Identity, kept: &Kept, program: &Program) -> Told {
