@@ -127,6 +127,7 @@ const NAMES: &[&str] = &[
     "prog",
     "_license",
     "func_1",
+    "l6_0",
 ];
 
 fn named(name: &str) -> String {

@@ -53,6 +53,7 @@ const TAKEN: &[&str] = &[
     "unlikely",
     "offsetof",
     "container_of",
+    "_license",
 ];
 
 /// Words of the BPF assembler, which reads a function's name as part of an instruction.
@@ -126,11 +127,13 @@ impl Identifiers {
 
 fn is_taken(name: &str) -> bool {
     let register = |prefix| name.strip_prefix(prefix).is_some_and(|n: &str| n.parse::<u8>().is_ok());
+    // Labels of jumps are called l12_3.
+    let is_label = name.strip_prefix('l').is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '_'));
     // Macros and numbers of enumerations.
     let is_constant = !name.contains(|c: char| c.is_ascii_lowercase());
     let listed = TAKEN.contains(&name) || OF_THE_ASSEMBLER.contains(&name);
     let prefixed = name.starts_with("bpf_") || name.starts_with("__") || register("r") || register("w");
-    is_constant || listed || prefixed || OF_THE_LIBRARY.split_whitespace().any(|word| word == name)
+    is_constant || is_label || listed || prefixed || OF_THE_LIBRARY.split_whitespace().any(|word| word == name)
 }
 
 pub(super) fn is_identifier(name: &str) -> bool {
