@@ -11,7 +11,7 @@ use super::state::{Cell, Kind, State};
 use super::walker::{Checkpoint, Stop};
 use crate::isa::{AluOp, AtomicOp, InsnIdx, Op, Operand, Reg as RegNo};
 use crate::kernel::{
-    ASYNC_CALLBACK_HELPERS, Backtracking, CallbackExit, HELPER_TAIL_CALL, Rules, SYNC_CALLBACK_HELPERS,
+    ASYNC_CALLBACK_HELPERS, Backtracking, CallbackExit, FetchPrecision, HELPER_TAIL_CALL, Rules, SYNC_CALLBACK_HELPERS,
 };
 use smallvec::SmallVec;
 
@@ -473,17 +473,18 @@ pub(super) fn mark_all(from: Option<u32>, checkpoints: &mut [Checkpoint]) {
     }
 }
 
-fn load_target(op: &Op) -> Option<(RegNo, RegNo, i16)> {
+/// The register that a load gives a value to, its base and offset; with atomic operations that fetch, where rules follow them.
+fn load_target(op: &Op, rules: &Rules) -> Option<(RegNo, RegNo, i16)> {
     match *op {
         Op::Load { dst, base, off, .. } => Some((dst, base, off)),
-        Op::Atomic { op, base, off, src, .. } => match op {
+        Op::Atomic { op: AtomicOp::LoadAcquire, base, off, src, .. } => Some((src, base, off)),
+        Op::Atomic { op, base, off, src, .. } if rules.walk.fetch_precision == FetchPrecision::Followed => match op {
             AtomicOp::CmpXchg => Some((RegNo::R0, base, off)),
             AtomicOp::Add { fetch: true }
             | AtomicOp::Or { fetch: true }
             | AtomicOp::And { fetch: true }
             | AtomicOp::Xor { fetch: true }
-            | AtomicOp::Xchg
-            | AtomicOp::LoadAcquire => Some((src, base, off)),
+            | AtomicOp::Xchg => Some((src, base, off)),
             _ => None,
         },
         _ => None,
@@ -538,7 +539,7 @@ fn back_single_frame(trail: &Trail<'_>, at: InsnIdx, wanted: &mut Wanted) -> Res
     if let Some(step) = back_value(&op, wanted, true) {
         return Ok(step);
     }
-    if let Some((target, base, off)) = load_target(&op) {
+    if let Some((target, base, off)) = load_target(&op, trail.rules) {
         if wanted.reg_wanted(target) {
             *wanted.regs() &= !bit(target);
             if base == RegNo::R10 {
@@ -633,7 +634,7 @@ fn back_op(
         return Ok(step);
     }
     let slot = entry.and_then(|e| e.slot);
-    if let Some((target, _, _)) = load_target(op) {
+    if let Some((target, _, _)) = load_target(op, trail.rules) {
         if wanted.reg_wanted(target) {
             *wanted.regs() &= !bit(target);
             if let Some((frame, slot)) = slot {

@@ -10,7 +10,7 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown, StackRefusal, VariableStore};
+use crate::kernel::{Backtracking, FillIds, HelperAccess, ScalarSpills, Shown, StackRefusal, VariableStore, ZeroReads};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,11 +151,7 @@ impl Walker<'_> {
                 self.note_slot(frame, slot_no);
                 return Ok(());
             };
-            let mut content = slot.spilled;
-            if !older {
-                self.assign_id_before_fill(&mut content);
-                self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
-            }
+            let content = self.linked_content(frame, slot_no);
             self.set_reg(dst, content);
             self.note_slot(frame, slot_no);
             return Ok(());
@@ -168,6 +164,16 @@ impl Walker<'_> {
             return self.fill_part_6_1(&slot, byte, off, size, dst);
         }
         self.fill_part(frame, slot_no, off, size, dst)
+    }
+
+    /// What a slot holds, to be filled: where rules say so, with an id that links it with its slot.
+    fn linked_content(&mut self, frame: usize, slot_no: usize) -> Reg {
+        let mut content = self.cur.frame(frame).stack[slot_no].spilled;
+        if self.rules.walk.fill_ids == FillIds::Given {
+            self.assign_id_before_copy(&mut content);
+            self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
+        }
+        content
     }
 
     /// A read of part of a spilled scalar.
@@ -191,13 +197,10 @@ impl Walker<'_> {
         let spill_bytes = slot.spill_bytes();
         let narrow = off.rem_euclid(SLOT_BYTES as i64) == 0;
         if size <= spill_bytes && narrow {
-            let mut content = slot.spilled;
-            if size == 4 && spill_bytes == 4 && width(&content.value) <= 32 {
-                self.assign_id_before_fill(&mut content);
-                self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
-            }
+            let whole = size == 4 && spill_bytes == 4 && width(&slot.spilled.value) <= 32;
+            let mut content = if whole { self.linked_content(frame, slot_no) } else { slot.spilled };
             if width(&content.value) > 8 * size as u32 {
-                content.drop_id(self.rules.walk.scalar_links);
+                content.drop_id(self.rules.walk.lost_link);
             }
             self.set_reg(dst, content);
             self.note_slot(frame, slot_no);
@@ -235,7 +238,7 @@ impl Walker<'_> {
     /// Kernel: `mark_reg_stack_read` (6.1 … 7.3).
     #[doc(alias = "mark_reg_stack_read")]
     fn load_bytes(&mut self, frame: usize, from: i64, to: i64, dst: RegNo) -> Check {
-        let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
+        let with_spills = self.rules.walk.zero_reads == ZeroReads::WithZeroSpills;
         let mut zero_spills = Wanted::nothing(self.cur.depth());
         let mut all_zero = true;
         for off in from..to {
@@ -244,7 +247,9 @@ impl Walker<'_> {
             let Some(slot) = self.cur.frame(frame).stack.get(slot_no) else { break };
             match slot.bytes[byte] {
                 Byte::Zero => {}
-                Byte::Spill if !older && slot.spilled.is_null() => zero_spills.add(frame, Cell::Slot(slot_no as u8)),
+                Byte::Spill if with_spills && slot.spilled.is_null() => {
+                    zero_spills.add(frame, Cell::Slot(slot_no as u8))
+                }
                 _ => {
                     all_zero = false;
                     break;
@@ -256,7 +261,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let mut zero = Reg::constant(self.model(), 0);
-        zero.precise = older;
+        zero.precise = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
         self.set_reg(dst, zero);
         if zero_spills.is_empty() { Ok(()) } else { self.mark_wanted(zero_spills).map(|_| ()) }
     }
@@ -324,7 +329,7 @@ impl Walker<'_> {
                     self.assign_id_before_copy(&mut spilled);
                     *self.reg_mut(src) = spilled;
                 } else {
-                    spilled.drop_id(self.rules.walk.scalar_links);
+                    spilled.drop_id(self.rules.walk.lost_link);
                 }
                 self.save_spill(frame, slot_no, spilled, size);
                 self.note_slot(frame, slot_no);
