@@ -41,8 +41,8 @@ pub use rules_walk::{
     EarlierWrites, FetchPrecision, FieldErrno, FillIds, ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess,
     LeavesCallback, LegacyLoadPaths, LivenessModel, LoopCount, LoopPrecision, LoopSlots, LostLink, MainAsCallback,
     MovedRelease, NullArgument, NullCheck, NullCompare, PointerLowHalf, PointerOffset, PrivateStack, ReferenceScope,
-    ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding,
-    StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening, ZeroReads,
+    ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, SpillPointers, StackRefusal,
+    StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening, ZeroReads,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -16,9 +16,9 @@ pub enum CallbackWalk {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backtracking {
-    /// Within the frame and through slots of R10; at calls and exits every scalar of the path is marked (up to 6.3).
+    /// Within the frame; at calls and exits every scalar of the path is marked (up to 6.3).
     SingleFrame,
-    /// Through calls, callbacks, any stack access and linked scalars (6.4, 6.8).
+    /// Through calls, callbacks and linked scalars (6.4, 6.8).
     AllFrames,
 }
 
@@ -129,6 +129,16 @@ pub enum ScalarSpills {
     BoundedOnly,
     /// Every scalar (6.8).
     All,
+}
+
+/// Through which pointers spills and fills are remembered, for precision to follow them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpillPointers {
+    /// R10 alone: a fill through a copy ends the search, and no slot is marked (up to 6.7; CVE-2023-52920).
+    FramePointer,
+    /// Any pointer to the stack (6.8).
+    Any,
 }
 
 /// Whether a fill links the register with the slot that it comes from.
@@ -505,6 +515,8 @@ pub struct WalkRules {
     pub checked_pointer_id: CheckedPointerId,
     /// How scalars are spilled.
     pub scalar_spills: ScalarSpills,
+    /// Spills that precision follows.
+    pub spill_pointers: SpillPointers,
     /// Ids of what is filled.
     pub fill_ids: FillIds,
     /// Zero bytes.
@@ -602,6 +614,7 @@ impl WalkRules {
         singular_ids: SingularIds::Kept,
         checked_pointer_id: CheckedPointerId::Dropped,
         scalar_spills: ScalarSpills::BoundedOnly,
+        spill_pointers: SpillPointers::FramePointer,
         fill_ids: FillIds::Copied,
         zero_reads: ZeroReads::ZeroBytes,
         return_check: ReturnCheck::KnownBits,
@@ -652,6 +665,7 @@ impl WalkRules {
         scalar_links: ScalarLinks::CopiesAndSums,
         lost_link: LostLink::KeepsDelta,
         scalar_spills: ScalarSpills::All,
+        spill_pointers: SpillPointers::Any,
         return_check: ReturnCheck::SignedRange,
         loop_count: LoopCount::Precise,
         main_as_callback: MainAsCallback::Allowed,
