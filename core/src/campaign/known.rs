@@ -189,6 +189,30 @@ mod tests {
         assert!(!known.all().is_empty());
     }
 
+    /// The cases of an entry with a fact show its signature, and the fact takes it away.
+    #[test]
+    fn facts_take_away_what_they_explain() {
+        let known = Known::built_in().expect("corpus/known/known.toml");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/known");
+        let mut examiner = Examiner::new(crate::oracle::Options::default());
+        for entry in known.all().iter().filter(|entry| entry.fact.is_some()) {
+            for file in crate::campaign::cases::files(&folder.join(&entry.name)).expect("the entry's folder") {
+                let source = std::fs::read_to_string(&file).expect("a case");
+                let program = crate::program::text::parse(&source).expect("a program").program;
+                for version in &entry.rules {
+                    let rules = Rules::of(version.parse().expect("a version"));
+                    let findings = examiner.examine(&program, &rules).findings;
+                    let place = format!("{} under {version}", file.display());
+                    assert!(findings.iter().any(|f| entry.has(&f.signature)), "{place} does not show its signature");
+                    for finding in findings {
+                        let by = known.explains(&finding, &program, &rules, &mut examiner).map(|e| e.fact.as_ref());
+                        assert_eq!(by, Some(entry.fact.as_ref()), "{place}: {}", finding.signature);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn broken_lists_name_the_entry() {
         let entry = |rules: &str, fact: &str| {

@@ -38,11 +38,11 @@ pub use rules_structure::{
 };
 pub use rules_walk::{
     Backtracking, BeyondPacket, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
-    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths,
-    LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare,
-    PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds,
-    SlotScalars, StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules,
-    Widening,
+    EarlierWrites, FetchPrecision, FieldErrno, FillIds, ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess,
+    LeavesCallback, LegacyLoadPaths, LivenessModel, LoopCount, LoopPrecision, LoopSlots, LostLink, MainAsCallback,
+    MovedRelease, NullArgument, NullCheck, NullCompare, PointerLowHalf, PointerOffset, PrivateStack, ReferenceScope,
+    ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, SpillPointers, StackRefusal,
+    StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening, ZeroReads,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

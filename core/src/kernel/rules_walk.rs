@@ -16,10 +16,21 @@ pub enum CallbackWalk {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backtracking {
-    /// Within the frame and through slots of R10; at calls and exits every scalar of the path is marked (up to 6.3).
+    /// Within the frame; at calls and exits every scalar of the path is marked (up to 6.3).
     SingleFrame,
-    /// Through calls, callbacks, any stack access and linked scalars (6.4, 6.8).
+    /// Through calls, callbacks and linked scalars (6.4, 6.8).
     AllFrames,
+}
+
+/// What following precision backwards makes of an atomic operation that fetches the old value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FetchPrecision {
+    /// It counts as a store: the register that gets the old value stays wanted, and the slot that the value comes from is not (5.12 …
+    /// 6.19; CVE-2026-43009).
+    Ignored,
+    /// It counts as a load: the slot is wanted in place of the register (7.0, and 6.1.192 and 6.12.118 by backport).
+    Followed,
 }
 
 /// What following precision over a callback's exit does with the caller's R1 to R5.
@@ -43,6 +54,17 @@ pub enum LivenessModel {
     Recorded,
     /// Analysis of the whole program before the walk (7.0).
     Static,
+}
+
+/// Of which slots it is seen, where writes are recorded at instructions, that an earlier visit of the instruction wrote them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EarlierWrites {
+    /// Of the 32 uppermost: the marks pass through a variable of 32 bits, and what a later visit does not write stays marked as
+    /// surely written below −256 (6.18).
+    UpperSlots,
+    /// Of all 64; other versions record no writes that could be lost.
+    AllSlots,
 }
 
 /// How packet pointers beyond the packet's end, or at it, are compared with those in it when states are.
@@ -78,6 +100,17 @@ pub enum ScalarLinks {
     CopiesAndDifferences,
 }
 
+/// What becomes of the delta of a scalar that loses its link.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "clear_scalar_id")]
+pub enum LostLink {
+    /// It stays in the register, and counts again when the register gets its next id (6.11 … 6.19).
+    KeepsDelta,
+    /// It goes with the link (7.0, and 6.12.118 by backport; before 6.11 there is none).
+    DropsDelta,
+}
+
 /// What becomes of a pointer's id once it is known not to be NULL.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,6 +129,37 @@ pub enum ScalarSpills {
     BoundedOnly,
     /// Every scalar (6.8).
     All,
+}
+
+/// Through which pointers spills and fills are remembered, for precision to follow them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpillPointers {
+    /// R10 alone: a fill through a copy ends the search, and no slot is marked (up to 6.7; CVE-2023-52920).
+    FramePointer,
+    /// Any pointer to the stack (6.8).
+    Any,
+}
+
+/// Whether a fill links the register with the slot that it comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FillIds {
+    /// By the id that the slot has: one without, as a loop's widening leaves it, gives none (up to 6.19).
+    Copied,
+    /// A slot without id gets one before (7.0).
+    Given,
+}
+
+/// Which bytes of the stack are zero to a read that restores no register.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "mark_reg_stack_read")]
+pub enum ZeroReads {
+    /// Those that were stored as zero bytes (up to 6.19).
+    ZeroBytes,
+    /// Those of a spilled 0 as well, whose precision is then asked for (7.0).
+    WithZeroSpills,
 }
 
 /// What is asked of a callback's return value.
@@ -220,14 +284,34 @@ pub enum NullArgument {
     Precise,
 }
 
-/// Comparisons that tell NULL from non-NULL.
+/// Which comparisons are decided because a pointer cannot be NULL, or teach that one is not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NullCompare {
-    /// With the immediate 0 (up to 6.1).
+    /// Of a pointer on the left with a known 0, for the fewest types of pointers (up to 6.1).
     Immediate,
-    /// Also with a register known to be 0, and with a pointer known not to be NULL (6.3).
+    /// On either side, for more types, and with another pointer that is known not to be NULL (6.3).
     AnyKnown,
+}
+
+/// Which comparisons tell a pointer that may be NULL from NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NullCheck {
+    /// With the immediate 0 (up to 6.19).
+    Immediate,
+    /// Also with a register that is known to be 0, whose precision is then asked for (7.0).
+    KnownZero,
+}
+
+/// What a 32-bit comparison of a pointer with 0 tells.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PointerLowHalf {
+    /// The lower half of a pointer that is not NULL is taken not to be 0 either (up to 6.19).
+    NotZero,
+    /// Nothing (7.0, and 6.12.118 by backport).
+    Unknown,
 }
 
 /// An immediate stored to the context.
@@ -411,20 +495,32 @@ pub struct WalkRules {
     pub callback_walk: CallbackWalk,
     /// How far precision is followed.
     pub backtracking: Backtracking,
+    /// Precision of what an atomic operation fetches.
+    pub fetch_precision: FetchPrecision,
     /// What a callback's exit does to wanted arguments.
     pub callback_exit: CallbackExit,
     /// Packet pointers beyond the end.
     pub beyond_packet: BeyondPacket,
     /// Where liveness comes from.
     pub liveness: LivenessModel,
+    /// Which recorded writes are seen again.
+    pub earlier_writes: EarlierWrites,
     /// How a pointer's offset is kept.
     pub pointer_offset: PointerOffset,
     /// Which scalars are linked.
     pub scalar_links: ScalarLinks,
+    /// Deltas of links that are gone.
+    pub lost_link: LostLink,
     /// Ids of pointers that passed a NULL check.
     pub checked_pointer_id: CheckedPointerId,
     /// How scalars are spilled.
     pub scalar_spills: ScalarSpills,
+    /// Spills that precision follows.
+    pub spill_pointers: SpillPointers,
+    /// Ids of what is filled.
+    pub fill_ids: FillIds,
+    /// Zero bytes.
+    pub zero_reads: ZeroReads,
     /// What a callback must return.
     pub return_check: ReturnCheck,
     /// What the count of a loop must be.
@@ -449,8 +545,12 @@ pub struct WalkRules {
     pub loop_precision: LoopPrecision,
     /// Precision of NULL arguments.
     pub null_argument: NullArgument,
-    /// Comparisons with NULL.
+    /// Comparisons with NULL of pointers that are known.
     pub null_compare: NullCompare,
+    /// Comparisons with NULL of pointers that are not.
+    pub null_check: NullCheck,
+    /// Comparisons of 32 bits with NULL.
+    pub pointer_low_half: PointerLowHalf,
     /// Stores to the context.
     pub store_to_ctx: StoreToCtx,
     /// References and frames.
@@ -485,7 +585,8 @@ pub struct WalkRules {
     pub widening: Widening,
     /// How bugs are reported.
     pub bug_report: BugReport,
-    /// How a program with too many pending branches fails: `EFAULT` (14), since 6.17 `E2BIG` (7).
+    /// How a program with too many pending branches fails: `EFAULT` (14), since 7.0 `E2BIG` (7; 6.12.118 by
+    /// backport).
     pub pending_errno: i32,
     /// How many CPUs the machine may have, which bounds `get_smp_processor_id`: that of the measured guests.
     pub cpus: u32,
@@ -502,14 +603,20 @@ impl WalkRules {
         frames_max: 8,
         callback_walk: CallbackWalk::Once,
         backtracking: Backtracking::SingleFrame,
+        fetch_precision: FetchPrecision::Followed,
         callback_exit: CallbackExit::ForgetArguments,
         beyond_packet: BeyondPacket::SameMark,
         liveness: LivenessModel::ReadMarks,
+        earlier_writes: EarlierWrites::AllSlots,
         pointer_offset: PointerOffset::Split,
         scalar_links: ScalarLinks::Copies,
+        lost_link: LostLink::DropsDelta,
         singular_ids: SingularIds::Kept,
         checked_pointer_id: CheckedPointerId::Dropped,
         scalar_spills: ScalarSpills::BoundedOnly,
+        spill_pointers: SpillPointers::FramePointer,
+        fill_ids: FillIds::Copied,
+        zero_reads: ZeroReads::ZeroBytes,
         return_check: ReturnCheck::KnownBits,
         loop_count: LoopCount::Ignored,
         main_as_callback: MainAsCallback::Refused,
@@ -523,6 +630,8 @@ impl WalkRules {
         loop_precision: LoopPrecision::Ignored,
         null_argument: NullArgument::Imprecise,
         null_compare: NullCompare::Immediate,
+        null_check: NullCheck::Immediate,
+        pointer_low_half: PointerLowHalf::NotZero,
         store_to_ctx: StoreToCtx::RegisterOnly,
         reference_scope: ReferenceScope::PerFrame,
         constant_key: ConstantKey::MayMiss,
@@ -552,8 +661,11 @@ impl WalkRules {
         field_errno: FieldErrno::Invalid,
         callback_walk: CallbackWalk::UnknownCount,
         backtracking: Backtracking::AllFrames,
+        fetch_precision: FetchPrecision::Ignored,
         scalar_links: ScalarLinks::CopiesAndSums,
+        lost_link: LostLink::KeepsDelta,
         scalar_spills: ScalarSpills::All,
+        spill_pointers: SpillPointers::Any,
         return_check: ReturnCheck::SignedRange,
         loop_count: LoopCount::Precise,
         main_as_callback: MainAsCallback::Allowed,
@@ -575,12 +687,12 @@ impl WalkRules {
         reference_scope: ReferenceScope::PerPath,
         beyond_packet: BeyondPacket::AnyRange,
         liveness: LivenessModel::Recorded,
+        earlier_writes: EarlierWrites::UpperSlots,
         loop_precision: LoopPrecision::OfJumps,
         helper_access: HelperAccess::Known,
         scalar_ids: ScalarIds::Compared,
         bug_report: BugReport::Line,
         constant_key: ConstantKey::Finds,
-        pending_errno: 7,
         ..WalkRules::V6_12
     };
 
@@ -588,12 +700,20 @@ impl WalkRules {
     pub const V7_3: WalkRules = WalkRules {
         beyond_packet: BeyondPacket::SameMark,
         liveness: LivenessModel::Static,
+        earlier_writes: EarlierWrites::AllSlots,
         variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         frames_max: 16,
         callback_exit: CallbackExit::KeepArguments,
         pointer_offset: PointerOffset::Folded,
+        fetch_precision: FetchPrecision::Followed,
         scalar_links: ScalarLinks::CopiesAndDifferences,
+        lost_link: LostLink::DropsDelta,
+        fill_ids: FillIds::Given,
+        zero_reads: ZeroReads::WithZeroSpills,
+        null_check: NullCheck::KnownZero,
+        pointer_low_half: PointerLowHalf::Unknown,
+        pending_errno: 7,
         checked_pointer_id: CheckedPointerId::Kept,
         main_as_callback: MainAsCallback::Refused,
         leaves_callback: LeavesCallback::Refused,

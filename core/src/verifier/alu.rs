@@ -109,14 +109,6 @@ impl Walker<'_> {
         }
     }
 
-    /// The same before a slot is filled. Kernels of sums alone (6.11 … 6.19) let a slot that is a sum stay one.
-    pub fn assign_id_before_fill(&mut self, reg: &mut Reg) {
-        let stays = self.rules.walk.scalar_links == ScalarLinks::CopiesAndSums && reg.link != Link::Same && reg.id != 0;
-        if !stays {
-            self.assign_id_before_copy(reg);
-        }
-    }
-
     fn source_with_id(&mut self, src: RegNo, assign: bool) -> Reg {
         let mut reg = *self.reg(src);
         if assign {
@@ -162,7 +154,7 @@ impl Walker<'_> {
         if copy.kind != Kind::Scalar {
             copy = Reg::unknown(self.model());
         } else if copies_only || !fits {
-            copy.drop_id(self.rules.walk.scalar_links);
+            copy.drop_id(self.rules.walk.lost_link);
         }
         copy.value = copy.value.mov32(&self.rules.domain);
         self.set_reg(dst, copy);
@@ -181,7 +173,7 @@ impl Walker<'_> {
             }
         } else {
             if !positive {
-                copy.drop_id(self.rules.walk.scalar_links);
+                copy.drop_id(self.rules.walk.lost_link);
             }
             copy.value = copy.value.sign_extend(width, bits, &self.rules.domain);
         }
@@ -240,7 +232,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let delta = if src == Operand::Reg(dst) { None } else { self.link_distance(width, op, &left, right) };
-        let links = self.rules.walk.scalar_links;
+        let lost = self.rules.walk.lost_link;
         let moves = op == AluOp::Add && width == Width::W64 && left.id != 0 && right.value.as_const().is_some();
         let reg = self.reg_mut(dst);
         match delta {
@@ -250,7 +242,7 @@ impl Walker<'_> {
             }
             // A second sum, or one that is too large.
             _ if moves => reg.unlink(),
-            _ => reg.drop_id(links),
+            _ => reg.drop_id(lost),
         }
         Ok(())
     }

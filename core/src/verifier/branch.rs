@@ -12,8 +12,8 @@ use crate::isa::{AluOp, Cond, InsnIdx, Operand, Reg as RegNo, Width};
 use crate::kernel::ctx::SockKind;
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::{
-    Backtracking, CheckedPointerId, LivenessModel, NullCompare, PointerOffset, ReferenceScope, Rules, ScalarLinks,
-    Shown, Widening,
+    Backtracking, CheckedPointerId, LivenessModel, NullCheck, NullCompare, PointerLowHalf, PointerOffset,
+    ReferenceScope, Rules, ScalarLinks, Shown, Widening,
 };
 
 /// Largest offset of a packet pointer that a comparison with the packet's end vouches for, in bytes.
@@ -98,12 +98,17 @@ impl Walker<'_> {
             let same = same_register(src, dst);
             return Scalar::compare(cond, width, &left.value, &right.value, same, &self.rules.domain);
         }
-        let any = self.rules.walk.null_compare == NullCompare::AnyKnown;
-        if any && width == Width::W32 {
+        if width == Width::W32 && self.rules.walk.pointer_low_half == PointerLowHalf::Unknown {
             return None;
         }
-        let (pointer, other) = if right.const_scalar().is_some() || !any { (left, right) } else { (right, left) };
-        if other.const_scalar() != Some(0) || !self.is_not_null(pointer) {
+        let known = |reg: &Reg| match width {
+            _ if reg.kind != Kind::Scalar => None,
+            Width::W64 => reg.value.as_const(),
+            Width::W32 => reg.value.as_const32().map(u64::from),
+        };
+        let left_only = self.rules.walk.null_compare == NullCompare::Immediate;
+        let (pointer, other) = if left_only || known(right).is_some() { (left, right) } else { (right, left) };
+        if known(other) != Some(0) || !self.is_not_null(pointer) {
             return None;
         }
         match cond {
@@ -215,7 +220,7 @@ impl Walker<'_> {
         if scalar.kind != Kind::Scalar || scalar.id == 0 {
             return;
         }
-        let links = self.rules.walk.scalar_links;
+        let lost = self.rules.walk.lost_link;
         for n in (0..=self.cur.depth()).rev() {
             let live = match self.liveness {
                 Some(liveness) if self.rules.walk.liveness == LivenessModel::Static => {
@@ -235,7 +240,7 @@ impl Walker<'_> {
                 if linked.len() < LINKED_MAX {
                     linked.push(member);
                 } else if let Some(reg) = self.cur.frame_mut(n).cell_mut(member.1) {
-                    reg.drop_id(links);
+                    reg.drop_id(lost);
                 }
             }
         }
@@ -366,7 +371,7 @@ fn plus_constant(value: &Scalar, distance: i64, narrow: bool, rules: &Rules) -> 
 fn null_check(sides: &Sides, left: &Reg, right: &Reg, rules: &Rules) -> Option<bool> {
     let zero = match sides.src {
         Operand::Imm(imm) => imm == 0,
-        Operand::Reg(_) => rules.walk.null_compare == NullCompare::AnyKnown && right.is_null(),
+        Operand::Reg(_) => rules.walk.null_check == NullCheck::KnownZero && right.is_null(),
     };
     if sides.width != Width::W64 || !left.kind.is_nullable() || !zero {
         return None;

@@ -249,7 +249,7 @@ impl Walker<'_> {
             let positive = reg.value.umax() < 1 << (8 * bytes - 1);
             reg.value = reg.value.sign_extend(Width::W64, (8 * bytes) as u8, &self.rules.domain);
             if !positive {
-                reg.drop_id(self.rules.walk.scalar_links);
+                reg.drop_id(self.rules.walk.lost_link);
             }
         } else {
             reg.value = reg.value.truncate_to(bytes, &self.rules.domain);

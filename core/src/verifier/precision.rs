@@ -4,14 +4,15 @@
 //! continuation relied on need to be compared. Stands for `mark_chain_precision` and `backtrack_insn` (6.1 … 7.3).
 //!
 //! Two generations exist. The older one ([`Backtracking::SingleFrame`]) stays within a frame and marks everything when
-//! it meets a call or an exit; the newer one follows calls, callbacks, spills through any pointer, and linked scalars.
+//! it meets a call or an exit; the newer one follows calls, callbacks, and linked scalars.
 
 use super::log::{self, Log};
 use super::state::{Cell, Kind, State};
 use super::walker::{Checkpoint, Stop};
 use crate::isa::{AluOp, AtomicOp, InsnIdx, Op, Operand, Reg as RegNo};
 use crate::kernel::{
-    ASYNC_CALLBACK_HELPERS, Backtracking, CallbackExit, HELPER_TAIL_CALL, Rules, SYNC_CALLBACK_HELPERS,
+    ASYNC_CALLBACK_HELPERS, Backtracking, CallbackExit, FetchPrecision, HELPER_TAIL_CALL, Rules, SYNC_CALLBACK_HELPERS,
+    SpillPointers,
 };
 use smallvec::SmallVec;
 
@@ -240,7 +241,7 @@ fn segment(
                 log_step(log, trail, wanted, at);
             }
             let step = match trail.rules.walk.backtracking {
-                Backtracking::SingleFrame => back_single_frame(trail, at, wanted)?,
+                Backtracking::SingleFrame => back_single_frame(trail, at, entry, wanted)?,
                 Backtracking::AllFrames => back_all_frames(trail, at, *subseq, entry, wanted)?,
             };
             if let Step::GiveUp = step {
@@ -473,17 +474,18 @@ pub(super) fn mark_all(from: Option<u32>, checkpoints: &mut [Checkpoint]) {
     }
 }
 
-fn load_target(op: &Op) -> Option<(RegNo, RegNo, i16)> {
+/// The register that a load gives a value to, its base and offset; with atomic operations that fetch, where rules follow them.
+fn load_target(op: &Op, rules: &Rules) -> Option<(RegNo, RegNo, i16)> {
     match *op {
         Op::Load { dst, base, off, .. } => Some((dst, base, off)),
-        Op::Atomic { op, base, off, src, .. } => match op {
+        Op::Atomic { op: AtomicOp::LoadAcquire, base, off, src, .. } => Some((src, base, off)),
+        Op::Atomic { op, base, off, src, .. } if rules.walk.fetch_precision == FetchPrecision::Followed => match op {
             AtomicOp::CmpXchg => Some((RegNo::R0, base, off)),
             AtomicOp::Add { fetch: true }
             | AtomicOp::Or { fetch: true }
             | AtomicOp::And { fetch: true }
             | AtomicOp::Xor { fetch: true }
-            | AtomicOp::Xchg
-            | AtomicOp::LoadAcquire => Some((src, base, off)),
+            | AtomicOp::Xchg => Some((src, base, off)),
             _ => None,
         },
         _ => None,
@@ -531,25 +533,38 @@ fn back_value(op: &Op, wanted: &mut Wanted, follow_fp: bool) -> Option<Step> {
 }
 
 /// Kernel: `backtrack_insn` (6.1).
-fn back_single_frame(trail: &Trail<'_>, at: InsnIdx, wanted: &mut Wanted) -> Result<Step, Stop> {
+fn back_single_frame(
+    trail: &Trail<'_>,
+    at: InsnIdx,
+    entry: Option<&HistoryEntry>,
+    wanted: &mut Wanted,
+) -> Result<Step, Stop> {
     let Some(op) = trail.ops.get(at.at()).copied().flatten() else {
         return Ok(Step::Done);
     };
     if let Some(step) = back_value(&op, wanted, true) {
         return Ok(step);
     }
-    if let Some((target, base, off)) = load_target(&op) {
+    if let Some((target, base, off)) = load_target(&op, trail.rules) {
         if wanted.reg_wanted(target) {
             *wanted.regs() &= !bit(target);
-            if base == RegNo::R10 {
-                wanted.slots[wanted.frame] |= 1 << own_slot(off)?;
+            match slot_within(trail, base, off, entry, wanted)? {
+                Within::Slot(slot) => wanted.slots[wanted.frame] |= slot,
+                Within::OtherFrame => return Ok(Step::GiveUp),
+                Within::None => {}
             }
         }
         return Ok(Step::Done);
     }
     match op {
-        Op::Store { base, off, src, .. } => back_own_store(base, off, src, wanted),
-        Op::Atomic { base, off, src, .. } => back_own_store(base, off, Operand::Reg(src), wanted),
+        Op::Store { base, off, src, .. } => {
+            let slot = slot_within(trail, base, off, entry, wanted)?;
+            Ok(back_own_store(base, src, slot, wanted))
+        }
+        Op::Atomic { base, off, src, .. } => {
+            let slot = slot_within(trail, base, off, entry, wanted)?;
+            Ok(back_own_store(base, Operand::Reg(src), slot, wanted))
+        }
         Op::CallLocal { .. } | Op::Exit => Ok(Step::GiveUp),
         Op::CallKfunc { .. } => Ok(Step::GiveUp),
         Op::CallHelper { id } => {
@@ -579,21 +594,48 @@ fn back_single_frame(trail: &Trail<'_>, at: InsnIdx, wanted: &mut Wanted) -> Res
     }
 }
 
-fn back_own_store(base: RegNo, off: i16, src: Operand, wanted: &mut Wanted) -> Result<Step, Stop> {
+fn back_own_store(base: RegNo, src: Operand, slot: Within, wanted: &mut Wanted) -> Step {
     if wanted.reg_wanted(base) {
-        return Ok(Step::GiveUp);
+        return Step::GiveUp;
     }
-    if base != RegNo::R10 {
-        return Ok(Step::Done);
-    }
-    let slot = 1 << own_slot(off)?;
-    if wanted.slots[wanted.frame] & slot != 0 {
+    if let Within::Slot(slot) = slot
+        && wanted.slots[wanted.frame] & slot != 0
+    {
         wanted.slots[wanted.frame] &= !slot;
         if let Operand::Reg(src) = src {
             *wanted.regs() |= bit(src);
         }
     }
-    Ok(Step::Done)
+    Step::Done
+}
+
+/// What a spill or fill of a walk within one frame speaks of.
+enum Within {
+    /// No slot that is followed.
+    None,
+    /// A slot of the frame, as a mask.
+    Slot(u64),
+    /// A slot of another frame.
+    OtherFrame,
+}
+
+/// The slot of a spill or fill: by its own offset from R10, or as the history has it.
+fn slot_within(
+    trail: &Trail<'_>,
+    base: RegNo,
+    off: i16,
+    entry: Option<&HistoryEntry>,
+    wanted: &Wanted,
+) -> Result<Within, Stop> {
+    Ok(match trail.rules.walk.spill_pointers {
+        SpillPointers::FramePointer if base == RegNo::R10 => Within::Slot(1 << own_slot(off)?),
+        SpillPointers::FramePointer => Within::None,
+        SpillPointers::Any => match entry.and_then(|e| e.slot) {
+            Some((frame, slot)) if usize::from(frame) == wanted.frame => Within::Slot(1 << (slot % 64)),
+            Some(_) => Within::OtherFrame,
+            None => Within::None,
+        },
+    })
 }
 
 fn own_slot(off: i16) -> Result<u32, Stop> {
@@ -633,7 +675,7 @@ fn back_op(
         return Ok(step);
     }
     let slot = entry.and_then(|e| e.slot);
-    if let Some((target, _, _)) = load_target(op) {
+    if let Some((target, _, _)) = load_target(op, trail.rules) {
         if wanted.reg_wanted(target) {
             *wanted.regs() &= !bit(target);
             if let Some((frame, slot)) = slot {

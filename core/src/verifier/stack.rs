@@ -10,7 +10,9 @@ use super::walker::{Check, Stop, Walker};
 use crate::domain::Scalar;
 use crate::isa::{Operand, Reg as RegNo};
 use crate::kernel::limits::{STACK_BYTES_MAX, VAR_OFF_MAX};
-use crate::kernel::{Backtracking, HelperAccess, ScalarSpills, Shown, StackRefusal, VariableStore};
+use crate::kernel::{
+    Backtracking, FillIds, HelperAccess, ScalarSpills, Shown, SpillPointers, StackRefusal, VariableStore, ZeroReads,
+};
 
 /// Whether memory is read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +119,7 @@ impl Walker<'_> {
     pub fn read_stack(&mut self, base: RegNo, off: i64, size: u32, dst: Option<RegNo>) -> Check {
         let range = self.stack_range(base, off, i64::from(size), By::Instruction, Access::Read)?;
         if range.fixed {
-            return self.read_stack_fixed(range.frame, range.min, size as usize, dst);
+            return self.read_stack_fixed(base, range.frame, range.min, size as usize, dst);
         }
         let Some(dst) = dst else {
             let text = format!(
@@ -132,7 +134,7 @@ impl Walker<'_> {
 
     /// Kernel: `check_stack_read_fixed_off` (6.1 … 7.3).
     #[doc(alias = "check_stack_read_fixed_off")]
-    fn read_stack_fixed(&mut self, frame: usize, off: i64, size: usize, dst: Option<RegNo>) -> Check {
+    fn read_stack_fixed(&mut self, base: RegNo, frame: usize, off: i64, size: usize, dst: Option<RegNo>) -> Check {
         let (slot_no, byte) = place(off);
         self.touch_read(slot_no);
         let Some(slot) = self.cur.frame(frame).stack.get(slot_no).copied() else {
@@ -148,16 +150,12 @@ impl Walker<'_> {
         let spill_bytes = slot.spill_bytes();
         if size == SLOT_BYTES && spill_bytes == SLOT_BYTES {
             let Some(dst) = dst else {
-                self.note_slot(frame, slot_no);
+                self.note_slot(base, frame, slot_no);
                 return Ok(());
             };
-            let mut content = slot.spilled;
-            if !older {
-                self.assign_id_before_fill(&mut content);
-                self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
-            }
+            let content = self.linked_content(frame, slot_no);
             self.set_reg(dst, content);
-            self.note_slot(frame, slot_no);
+            self.note_slot(base, frame, slot_no);
             return Ok(());
         }
         if slot.spilled.kind != Kind::Scalar {
@@ -165,15 +163,28 @@ impl Walker<'_> {
         }
         let Some(dst) = dst else { return Ok(()) };
         if older {
-            return self.fill_part_6_1(&slot, byte, off, size, dst);
+            return self.fill_part_6_1(base, frame, slot_no, off, size, dst);
         }
-        self.fill_part(frame, slot_no, off, size, dst)
+        self.fill_part(base, frame, slot_no, off, size, dst)
+    }
+
+    /// What a slot holds, to be filled: where rules say so, with an id that links it with its slot.
+    fn linked_content(&mut self, frame: usize, slot_no: usize) -> Reg {
+        let mut content = self.cur.frame(frame).stack[slot_no].spilled;
+        if self.rules.walk.fill_ids == FillIds::Given {
+            self.assign_id_before_copy(&mut content);
+            self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
+        }
+        content
     }
 
     /// A read of part of a spilled scalar.
-    fn fill_part_6_1(&mut self, slot: &Slot, byte: usize, off: i64, size: usize, dst: RegNo) -> Check {
+    fn fill_part_6_1(&mut self, base: RegNo, frame: usize, slot_no: usize, off: i64, size: usize, dst: RegNo) -> Check {
+        let slot = self.cur.frame(frame).stack[slot_no];
+        let (_, byte) = place(off);
         if off % SLOT_BYTES as i64 == 0 && size == slot.spill_bytes() {
             self.set_reg(dst, slot.spilled);
+            self.note_slot(base, frame, slot_no);
             return Ok(());
         }
         for i in 0..size {
@@ -185,22 +196,19 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn fill_part(&mut self, frame: usize, slot_no: usize, off: i64, size: usize, dst: RegNo) -> Check {
+    fn fill_part(&mut self, base: RegNo, frame: usize, slot_no: usize, off: i64, size: usize, dst: RegNo) -> Check {
         let slot = self.cur.frame(frame).stack[slot_no];
         let (_, byte) = place(off);
         let spill_bytes = slot.spill_bytes();
         let narrow = off.rem_euclid(SLOT_BYTES as i64) == 0;
         if size <= spill_bytes && narrow {
-            let mut content = slot.spilled;
-            if size == 4 && spill_bytes == 4 && width(&content.value) <= 32 {
-                self.assign_id_before_fill(&mut content);
-                self.cur.frame_mut(frame).stack[slot_no].spilled.assign(content);
-            }
+            let whole = size == 4 && spill_bytes == 4 && width(&slot.spilled.value) <= 32;
+            let mut content = if whole { self.linked_content(frame, slot_no) } else { slot.spilled };
             if width(&content.value) > 8 * size as u32 {
-                content.drop_id(self.rules.walk.scalar_links);
+                content.drop_id(self.rules.walk.lost_link);
             }
             self.set_reg(dst, content);
-            self.note_slot(frame, slot_no);
+            self.note_slot(base, frame, slot_no);
             return Ok(());
         }
         self.check_bytes(&slot, byte, off, size)?;
@@ -208,7 +216,7 @@ impl Walker<'_> {
         if all(Byte::Spill) && slot.spilled.is_null() {
             let zero = Reg::constant(self.model(), 0);
             self.set_reg(dst, zero);
-            self.note_slot(frame, slot_no);
+            self.note_slot(base, frame, slot_no);
             return Ok(());
         }
         self.load_bytes(frame, off, off + size as i64, dst)
@@ -235,7 +243,7 @@ impl Walker<'_> {
     /// Kernel: `mark_reg_stack_read` (6.1 … 7.3).
     #[doc(alias = "mark_reg_stack_read")]
     fn load_bytes(&mut self, frame: usize, from: i64, to: i64, dst: RegNo) -> Check {
-        let older = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
+        let with_spills = self.rules.walk.zero_reads == ZeroReads::WithZeroSpills;
         let mut zero_spills = Wanted::nothing(self.cur.depth());
         let mut all_zero = true;
         for off in from..to {
@@ -244,7 +252,9 @@ impl Walker<'_> {
             let Some(slot) = self.cur.frame(frame).stack.get(slot_no) else { break };
             match slot.bytes[byte] {
                 Byte::Zero => {}
-                Byte::Spill if !older && slot.spilled.is_null() => zero_spills.add(frame, Cell::Slot(slot_no as u8)),
+                Byte::Spill if with_spills && slot.spilled.is_null() => {
+                    zero_spills.add(frame, Cell::Slot(slot_no as u8))
+                }
                 _ => {
                     all_zero = false;
                     break;
@@ -256,7 +266,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let mut zero = Reg::constant(self.model(), 0);
-        zero.precise = older;
+        zero.precise = self.rules.walk.scalar_spills == ScalarSpills::BoundedOnly;
         self.set_reg(dst, zero);
         if zero_spills.is_empty() { Ok(()) } else { self.mark_wanted(zero_spills).map(|_| ()) }
     }
@@ -267,9 +277,15 @@ impl Walker<'_> {
         }
     }
 
-    /// Remembers that the current instruction read or wrote a slot as a register.
-    fn note_slot(&mut self, frame: usize, slot: usize) {
-        if self.rules.walk.backtracking == Backtracking::AllFrames {
+    /// Remembers that the current instruction read or wrote a slot as a register, where precision is to follow it.
+    fn note_slot(&mut self, base: RegNo, frame: usize, slot: usize) {
+        let walk = &self.rules.walk;
+        let noted = match walk.spill_pointers {
+            SpillPointers::Any => true,
+            // Within a frame, the instruction itself tells the slot.
+            SpillPointers::FramePointer => base == RegNo::R10 && walk.backtracking == Backtracking::AllFrames,
+        };
+        if noted {
             self.push_history(|entry| entry.slot = Some((frame as u8, slot as u8)));
         }
     }
@@ -316,6 +332,7 @@ impl Walker<'_> {
                         spilled.id = 0;
                     }
                     self.save_spill(frame, slot_no, spilled, size);
+                    self.note_slot(base, frame, slot_no);
                     return Ok(());
                 }
                 let fits = width(&reg.value) <= 8 * size as u32;
@@ -324,16 +341,16 @@ impl Walker<'_> {
                     self.assign_id_before_copy(&mut spilled);
                     *self.reg_mut(src) = spilled;
                 } else {
-                    spilled.drop_id(self.rules.walk.scalar_links);
+                    spilled.drop_id(self.rules.walk.lost_link);
                 }
                 self.save_spill(frame, slot_no, spilled, size);
-                self.note_slot(frame, slot_no);
+                self.note_slot(base, frame, slot_no);
                 Ok(())
             }
             (None, Some(Operand::Imm(imm))) if aligned && !(older && imm == 0) => {
                 let known = Reg::constant(self.model(), i64::from(imm) as u64);
                 self.save_spill(frame, slot_no, known, size);
-                self.note_slot(frame, slot_no);
+                self.note_slot(base, frame, slot_no);
                 Ok(())
             }
             (Some(reg), _) if reg.kind.is_pointer() => {
@@ -344,7 +361,7 @@ impl Walker<'_> {
                     return Err(Stop::invalid("cannot spill pointers to stack into stack frame of the caller"));
                 }
                 self.save_spill(frame, slot_no, reg, size);
-                self.note_slot(frame, slot_no);
+                self.note_slot(base, frame, slot_no);
                 Ok(())
             }
             _ => self.write_plain(frame, slot_no, byte, size, value, stored),

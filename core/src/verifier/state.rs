@@ -11,7 +11,7 @@ use crate::domain::Scalar;
 use crate::isa::InsnIdx;
 use crate::kernel::ctx::{KernelSock, SockKind};
 use crate::kernel::helpers::RegClass;
-use crate::kernel::{RangeModel, RegisterStyle, Rules, ScalarLinks};
+use crate::kernel::{LostLink, RangeModel, RegisterStyle, Rules};
 use crate::program::SubprogIdx;
 use std::rc::Rc;
 
@@ -322,12 +322,11 @@ impl Reg {
         self.off = 0;
     }
 
-    /// Takes the id away, as most operations do. Kernels of sums alone (6.11 … 6.19) leave the distance where it was, and take it
-    /// for one again when the register gets its next id.
-    pub fn drop_id(&mut self, links: ScalarLinks) {
+    /// Takes the id away, as most operations do.
+    pub fn drop_id(&mut self, lost: LostLink) {
         self.id = 0;
         self.link = Link::Same;
-        if links != ScalarLinks::CopiesAndSums {
+        if lost == LostLink::DropsDelta {
             self.off = 0;
         }
     }

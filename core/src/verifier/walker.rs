@@ -201,7 +201,8 @@ impl<'a> Walker<'a> {
             structure,
             rules,
             liveness,
-            stack_marks: (rules.walk.liveness == LivenessModel::Recorded).then(StackMarks::new),
+            stack_marks: (rules.walk.liveness == LivenessModel::Recorded)
+                .then(|| StackMarks::new(rules.walk.earlier_writes)),
             cur: State::new(main, InsnIdx(0)),
             at: InsnIdx(0),
             prev: None,

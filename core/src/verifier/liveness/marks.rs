@@ -11,6 +11,7 @@
 
 use super::{FrameAt, Liveness};
 use crate::isa::InsnIdx;
+use crate::kernel::EarlierWrites;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
@@ -72,9 +73,11 @@ impl Instance {
         self.updated |= news;
     }
 
+    /// `seen`: the slots whose earlier marks are looked at.
+    ///
     /// Kernel: `commit_stack_write_marks` (6.18).
     #[doc(alias = "commit_stack_write_marks")]
-    fn commit(&mut self, at: InsnIdx, writes: &[WholeSlots]) {
+    fn commit(&mut self, at: InsnIdx, writes: &[WholeSlots], seen: WholeSlots) {
         let Some(visited) = self.visited.get_mut(at.0.wrapping_sub(self.start) as usize) else { return };
         let again = std::mem::replace(visited, true);
         for (frame, &slots) in writes.iter().enumerate().take(self.frames.len()) {
@@ -82,8 +85,7 @@ impl Instance {
                 continue;
             }
             let Some(marks) = self.marks_mut(frame, at) else { continue };
-            // The kernel looks at the old marks through 32 bits: slots below -256 are lost from sight.
-            let old = WholeSlots::from(marks.must_write as u32);
+            let old = marks.must_write & seen;
             let new = if again { slots & old } else { slots };
             if new != old {
                 marks.must_write = new;
@@ -203,12 +205,18 @@ pub struct StackMarks {
     current: Option<usize>,
     at: InsnIdx,
     writes: [WholeSlots; FRAMES_MAX],
+    /// The slots whose earlier must-write marks are looked at.
+    seen: WholeSlots,
 }
 
 impl StackMarks {
     /// No marks yet.
-    pub fn new() -> StackMarks {
-        StackMarks::default()
+    pub fn new(earlier: EarlierWrites) -> StackMarks {
+        let seen = match earlier {
+            EarlierWrites::UpperSlots => WholeSlots::from(u32::MAX),
+            EarlierWrites::AllSlots => WholeSlots::MAX,
+        };
+        StackMarks { seen, ..StackMarks::default() }
     }
 
     /// An instruction is about to be walked; `chain` tells the frames of its path, outermost first.
@@ -243,7 +251,7 @@ impl StackMarks {
     #[doc(alias = "bpf_commit_stack_write_marks")]
     pub fn commit(&mut self) {
         if let Some(instance) = self.current.and_then(|n| self.instances.get_mut(n)) {
-            instance.commit(self.at, &self.writes);
+            instance.commit(self.at, &self.writes, self.seen);
         }
     }
 
@@ -290,7 +298,7 @@ impl StackMarks {
             }
             self.instances[outer].read(frame, call, entry.live);
         }
-        self.instances[outer].commit(call, &writes);
+        self.instances[outer].commit(call, &writes, self.seen);
     }
 
     /// The instances of a chain, outermost first.

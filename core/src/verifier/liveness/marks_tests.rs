@@ -3,6 +3,7 @@
 use super::tests::{Built, FP, LOOP, R0, R1, R2, R6, SomeFacts, add, built, jump_if, load, mov, set, zero};
 use super::*;
 use crate::isa::Op;
+use crate::kernel::EarlierWrites;
 
 /// Slots of whole eight bytes at these offsets.
 fn fp(offs: &[i32]) -> WholeSlots {
@@ -65,7 +66,7 @@ fn store_to_one_of_two() -> Built {
 
 #[test]
 fn a_slot_lives_from_its_write_to_its_last_read() {
-    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new());
+    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new(EarlierWrites::UpperSlots));
     let liveness = analysed(&built);
     let path = [did(&[(0, 3)], &[], &[(0, -8)]), did(&[(0, 4)], &[(0, -8)], &[]), did(&[(0, 7)], &[], &[])];
     walk(&mut marks, &liveness, &path);
@@ -76,7 +77,7 @@ fn a_slot_lives_from_its_write_to_its_last_read() {
 
 #[test]
 fn reads_of_all_visits_count_and_writes_that_all_visits_do() {
-    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new());
+    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new(EarlierWrites::UpperSlots));
     let liveness = analysed(&built);
     let path = |off| [did(&[(0, 3)], &[], off), did(&[(0, 4)], &[(0, -8)], &[]), did(&[(0, 5)], &[(0, -16)], &[])];
     walk(&mut marks, &liveness, &path(&[(0, -8)]));
@@ -88,7 +89,7 @@ fn reads_of_all_visits_count_and_writes_that_all_visits_do() {
 /// 6.18 holds the earlier marks in 32 bits when it takes them back: a slot below -256 stays written.
 #[test]
 fn a_deep_slot_stays_written() {
-    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new());
+    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new(EarlierWrites::UpperSlots));
     let liveness = analysed(&built);
     let path = |off| [did(&[(0, 3)], &[], off), did(&[(0, 4)], &[(0, -264)], &[]), did(&[(0, 5)], &[(0, -272)], &[])];
     walk(&mut marks, &liveness, &path(&[(0, -264)]));
@@ -104,7 +105,7 @@ fn what_a_function_needs_and_writes_counts_for_its_call() {
         &[mov(R1, FP), add(R1, -16), call, load(R6, FP, -16), Op::Exit],
         &[load(R6, R1, 8), zero(R1, 0), Op::Exit],
     ]);
-    let (liveness, mut marks) = (analysed(&built), StackMarks::new());
+    let (liveness, mut marks) = (analysed(&built), StackMarks::new(EarlierWrites::UpperSlots));
     marks.begin(&liveness, InsnIdx(2), || chain(&[(0, 2)]));
     marks.enter();
     marks.commit();
@@ -119,7 +120,7 @@ fn what_a_function_needs_and_writes_counts_for_its_call() {
 #[test]
 fn a_callback_comes_back_to_its_call() {
     let built = built(&[&[Op::CallHelper { id: LOOP }, Op::Exit], &[load(R6, R2, 0), Op::Exit]]);
-    let (liveness, mut marks) = (analysed(&built), StackMarks::new());
+    let (liveness, mut marks) = (analysed(&built), StackMarks::new(EarlierWrites::UpperSlots));
     let (inner, end) = ([(0, 0), (1, 2)], [(0, 0), (1, 3)]);
     walk(&mut marks, &liveness, &[did(&inner, &[(0, -8)], &[]), did(&end, &[], &[])]);
     assert_eq!(live(&mut marks, &liveness, &end), [fp(&[-8]), 0]);
@@ -127,7 +128,7 @@ fn a_callback_comes_back_to_its_call() {
 
 #[test]
 fn a_pass_tells_what_changed() {
-    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new());
+    let (built, mut marks) = (store_to_one_of_two(), StackMarks::new(EarlierWrites::UpperSlots));
     let liveness = analysed(&built);
     marks.begin(&liveness, InsnIdx(4), || chain(&[(0, 4)]));
     marks.read(0, 0);
