@@ -28,7 +28,7 @@ pub use rules_domain::{
 };
 pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
 pub use rules_rewrite::{
-    Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
+    Build, FastcallSpills, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
 };
 pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, DirectValueMaps, FieldCheck,
@@ -38,8 +38,8 @@ pub use rules_structure::{
 };
 pub use rules_walk::{
     Backtracking, BeyondPacket, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
-    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths,
-    LivenessModel, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare,
+    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalPacketMoves, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths,
+    LivenessModel, LoadAcquireCheck, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare,
     PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds,
     SlotScalars, StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules,
     Widening,

@@ -12,7 +12,7 @@ use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
 use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
-use crate::kernel::{CallbackWalk, GlobalCalls, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck};
+use crate::kernel::{CallbackWalk, GlobalCalls, GlobalPacketMoves, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck};
 use crate::program::SubprogIdx;
 
 /// R0 to R5, which a call does not keep.
@@ -105,7 +105,8 @@ impl Walker<'_> {
             let text = format!("Caller passes invalid args into func#{}{name}", subprog.0);
             return Err(Stop::Reject { errno, text });
         }
-        let changes_packet = info.changes_packet_data;
+        let changes_packet =
+            info.changes_packet_data && self.rules.walk.global_packet_moves == GlobalPacketMoves::Followed;
         let void = matches!(&info.signature, Some(Ok(signature)) if signature.void);
         self.subprogs[subprog.at()].called = true;
         let n = subprog.0;

@@ -14,7 +14,7 @@ use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size, Width};
 use crate::kernel::ctx::{self, CtxAccess, CtxUse, MayBeNull, PacketAccess, PointerRule, ProgKind, SockKind};
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::maps;
-use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
+use crate::kernel::{LoadAcquireCheck, MainAsCallback, MapType, PointerOffset, StoreToCtx};
 
 /// Alignment that the network stack gives to packets, in bytes.
 const IP_ALIGN: i64 = 2;
@@ -93,8 +93,12 @@ impl Walker<'_> {
         match op {
             AtomicOp::LoadAcquire => {
                 self.read_reg(base)?;
-                self.atomic_allowed(base, "loads from")?;
-                return self.check_load(size, false, src, base, off, true);
+                if self.rules.walk.load_acquire_check == LoadAcquireCheck::BeforeLoad {
+                    self.atomic_allowed(base, "loads from")?;
+                    return self.check_load(size, false, src, base, off, true);
+                }
+                self.check_load(size, false, src, base, off, true)?;
+                return self.atomic_allowed(base, "loads from");
             }
             AtomicOp::StoreRelease => {
                 self.read_reg(src)?;

@@ -126,8 +126,17 @@ pub(super) struct SubprogFacts {
     pub called: bool,
     /// A global function that was verified.
     pub verified: bool,
+    /// Offset from R10 below which only fastcall patterns use the stack, as far as paths have shown.
+    pub patterns_below: i16,
     /// A caller did not fit the prototype: it is not looked at again.
     pub unreliable: bool,
+}
+
+impl SubprogFacts {
+    fn before_walk(structure: &Structure, n: usize) -> SubprogFacts {
+        let stack = structure.fastcall.stack(SubprogIdx(n as u16));
+        SubprogFacts { patterns_below: stack.off, ..SubprogFacts::default() }
+    }
 }
 
 /// What the last line of a log counts.
@@ -209,7 +218,7 @@ impl<'a> Walker<'a> {
             checkpoints: Vec::new(),
             visits: Visits::new(program.insns.len()),
             insns: vec![InsnFacts::default(); program.insns.len()],
-            subprogs: vec![SubprogFacts::default(); structure.layout.len()],
+            subprogs: (0..structure.layout.len()).map(|n| SubprogFacts::before_walk(structure, n)).collect(),
             id_gen: 0,
             insns_processed: 0,
             walk_max,
