@@ -26,7 +26,7 @@ pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
-pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
+pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, LoopStates, ReferenceStyle, RegisterStyle, Shown};
 pub use rules_rewrite::{
     Build, FastcallSpills, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
 };
@@ -38,11 +38,11 @@ pub use rules_structure::{
 };
 pub use rules_walk::{
     Backtracking, BeyondPacket, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
-    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalPacketMoves, GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths,
-    LivenessModel, LoadAcquireCheck, LoopCount, LoopPrecision, LoopSlots, MainAsCallback, MovedRelease, NullArgument, NullCompare,
-    PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds,
-    SlotScalars, StackRefusal, StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules,
-    Widening,
+    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalPacketMoves, GlobalSubprogs, HelperAccess, LeavesCallback,
+    LegacyLoadPaths, LivenessModel, LoadAcquireCheck, LoopCount, LoopPrecision, LoopSlots, MainAsCallback,
+    MovedRelease, NullArgument, NullCompare, NullForNonnull, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck,
+    ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding, StateCleaning,
+    StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

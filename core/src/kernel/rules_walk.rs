@@ -209,6 +209,16 @@ pub enum GlobalPacketMoves {
     Followed,
 }
 
+/// NULL for an argument of a global function that must not be NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NullForNonnull {
+    /// A constant NULL passes for memory of any size; a pointer that may be NULL does not (6.8 to 6.18).
+    Passes,
+    /// It is refused (7.3).
+    Refused,
+}
+
 /// When it is checked that a load-acquire has a pointer that it may have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -469,6 +479,8 @@ pub struct WalkRules {
     pub tail_call_paths: TailCallPaths,
     /// Global functions that move the packet.
     pub global_packet_moves: GlobalPacketMoves,
+    /// NULL for an argument that must not be NULL.
+    pub null_for_nonnull: NullForNonnull,
     /// Pointers of load-acquires.
     pub load_acquire_check: LoadAcquireCheck,
     /// Precision in loops.
@@ -547,6 +559,7 @@ impl WalkRules {
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         tail_call_paths: TailCallPaths::Falls,
         global_packet_moves: GlobalPacketMoves::Ignored,
+        null_for_nonnull: NullForNonnull::Passes,
         load_acquire_check: LoadAcquireCheck::AfterLoad,
         loop_precision: LoopPrecision::Ignored,
         null_argument: NullArgument::Imprecise,
@@ -626,6 +639,7 @@ impl WalkRules {
         checked_pointer_id: CheckedPointerId::Kept,
         main_as_callback: MainAsCallback::Refused,
         leaves_callback: LeavesCallback::Refused,
+        null_for_nonnull: NullForNonnull::Refused,
         load_acquire_check: LoadAcquireCheck::BeforeLoad,
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,

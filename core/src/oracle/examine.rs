@@ -279,8 +279,7 @@ pub(crate) fn rewritten_image(
     let subprogs: Vec<SubprogIdx> =
         rewritten.layout.starts().iter().map(|start| origin(rewritten, facts, *start)).collect();
     let own_depth: Vec<u16> = subprogs.iter().map(|s| facts.depth_left(*s)).collect();
-    let same_depth: Vec<u16> =
-        subprogs.iter().filter_map(|s| facts.fastcall.same_stack.get(s.at()).copied()).collect();
+    let same_depth: Vec<u16> = subprogs.iter().filter_map(|s| facts.fastcall.same_stack.get(s.at()).copied()).collect();
     let inlined = rewritten.inlined.iter().map(|site| Site {
         id: site.site.0,
         at: site.start,

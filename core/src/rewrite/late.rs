@@ -7,7 +7,7 @@
 //! upper halves. Fields whose value belongs to one build of a kernel, or to one boot, are
 //! marked as [`Wild`].
 //!
-//! Left out, and answered by name where it matters ([`LateError::NotModelled`]): the other inlined helpers, lookups in the
+//! Left out, and answered by name where it matters ([`LateError::NotModelled`]): `BPF_F_TEST_RND_HI32`, the other inlined helpers, lookups in the
 //! other map types, rarer context fields, kfuncs, probed loads, arenas, speculation barriers; that in 6.1 jumps to the first
 //! instruction lead through the prologue again.
 
@@ -64,6 +64,10 @@ pub enum LateError {
 #[doc(alias = "do_misc_fixups")]
 pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateError> {
     let program = &rewritten.program;
+    if program.prog_flags & TEST_RND_HI32 != 0 {
+        let what = "BPF_F_TEST_RND_HI32: random upper halves of 32-bit results".to_owned();
+        return Err(LateError::NotModelled { at: InsnIdx(0), what });
+    }
     let text = Text::resume(&program.insns, &rewritten.layout, &rewritten.stack_depth);
     let upper_halves = upper_half::to_clear(program, &rewritten.layout, rules.rewrite.upper_halves);
     let mut pass = Pass { text, wild: Vec::new(), rewritten, program, rules, upper_halves, may_goto: Vec::new() };
@@ -81,6 +85,13 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
         wild: pass.wild,
     })
 }
+
+/// `BPF_F_TEST_RND_HI32`: the kernel fills the upper half of what an instruction of 32 bits leaves with random bits, where it
+/// found that nobody reads it.
+///
+/// Kernel: `opt_subreg_zext_lo32_rnd_hi32` (6.1 … 7.3).
+#[doc(alias = "opt_subreg_zext_lo32_rnd_hi32")]
+const TEST_RND_HI32: u32 = 1 << 2;
 
 /// Helpers that return sockets, whose fields are loaded by what the kernel writes in their place.
 const SOCKET_HELPERS: [i32; 14] = [84, 85, 95, 96, 98, 99, 136, 137, 138, 139, 140, 178, 196, 158];

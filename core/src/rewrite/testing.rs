@@ -4,7 +4,7 @@ use super::provenance::provenance;
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::program::{Func, Layout, Program, SubprogIdx};
-use crate::verifier::{FastcallRemoval, Facts, LoopSite, SiteState};
+use crate::verifier::{Facts, FastcallRemoval, LoopSite, SiteState};
 
 /// One line of a test program. Labels are numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,7 +12,9 @@ use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
 use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
-use crate::kernel::{CallbackWalk, GlobalCalls, GlobalPacketMoves, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck};
+use crate::kernel::{
+    CallbackWalk, GlobalCalls, GlobalPacketMoves, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck,
+};
 use crate::program::SubprogIdx;
 
 /// R0 to R5, which a call does not keep.

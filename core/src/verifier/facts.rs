@@ -2,9 +2,9 @@
 
 use super::depth;
 use super::log::{self, Log, LogLevel};
+use super::state::Kind;
 use super::structure::{self, Structure};
 use super::tables::{analyse_liveness, live_registers};
-use super::state::Kind;
 use super::verdict::{Errno, Facts, FastcallRemoval, LoopSite, Rejection, SiteState, Unsupported, Verdict};
 use super::walker::{Check, InsnFacts, Statistics, Stop, Walker};
 use crate::btf::Linkage;
@@ -61,7 +61,7 @@ fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u3
     let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), log, walk_max);
     let verdict = match walk_program(&mut walker) {
         Ok(()) => Verdict::Accepted(facts(&walker)),
-        Err(stop) => refused(&walker, stop),
+        Err(stop) => refused(&mut walker, stop),
     };
     finish(verdict, walker.log.take(), &walker.statistics)
 }
@@ -150,9 +150,15 @@ fn next_called(walker: &Walker<'_>) -> Option<SubprogIdx> {
     })
 }
 
-fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
+fn refused(walker: &mut Walker<'_>, stop: Stop) -> Verdict {
     match stop {
-        Stop::Reject { errno, text } => rejected(walker, errno, text, None),
+        Stop::Reject { errno, text } => {
+            if let Some(log) = &mut walker.log {
+                log.message(&text);
+            }
+            let reason = text.rsplit_once('\n').map_or(text.as_str(), |(_, last)| last).to_owned();
+            rejected(walker, errno, reason, None)
+        }
         Stop::Bug { warning, line } => match walker.rules.walk.bug_report {
             BugReport::Line => rejected(walker, Errno::EFAULT, format!("verifier bug: {warning}"), None),
             BugReport::Warning => {

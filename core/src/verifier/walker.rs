@@ -22,7 +22,7 @@ use std::rc::Rc;
 /// Why the walk ends before all paths are seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// The program is refused.
+    /// The program is refused. The last line of the text is the reason; lines before it stand in the log alone.
     Reject { errno: Errno, text: String },
     /// The kernel contradicts itself: `EFAULT`. Newer ones say so in the program's log, older ones in their own; `line` is
     /// what some of those put into the program's log besides.
@@ -357,7 +357,10 @@ impl<'a> Walker<'a> {
         if let Some(log) = &mut self.log {
             log.line(format_args!("{line}"));
         }
-        self.remark = Some(line);
+        self.remark = Some(match line.rsplit_once('\n') {
+            Some((_, last)) => last.into(),
+            None => line,
+        });
     }
 
     fn log_function_end(&mut self, subprog: SubprogIdx) {
