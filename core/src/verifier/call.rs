@@ -6,7 +6,7 @@
 use super::branch::widen;
 use super::log::Touched;
 use super::signature::Misfit;
-use super::state::{Frame, Kind, Reg, RetRange};
+use super::state::{Frame, Kind, Reference, Reg, RetRange};
 use super::verdict::Unfit;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
@@ -22,6 +22,12 @@ use crate::program::SubprogIdx;
 pub(super) const CALLER_SAVED: [RegNo; 6] = [RegNo::R0, RegNo::R1, RegNo::R2, RegNo::R3, RegNo::R4, RegNo::R5];
 /// What the callbacks of loops and of map iteration return.
 pub(super) const GO_ON_OR_STOP: RetRange = RetRange { min: 0, max: 1 };
+
+/// A line for each reference that is still held.
+fn unreleased<'r>(refs: impl Iterator<Item = &'r Reference>) -> String {
+    let line = |r: &Reference| format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn);
+    refs.map(line).collect::<Vec<_>>().join("\n")
+}
 
 /// The line that refuses a number outside of a range.
 ///
@@ -231,14 +237,15 @@ impl Walker<'_> {
                 if depth > 0 && !in_callback {
                     return Ok(());
                 }
-                let own = |r: &&super::state::Reference| !in_callback || usize::from(r.frame) == depth;
-                match frame.refs.iter().rfind(own) {
-                    Some(r) => Err(Stop::invalid(format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn))),
-                    None => Ok(()),
+                let own = |r: &&Reference| !in_callback || usize::from(r.frame) == depth;
+                match unreleased(frame.refs.iter().filter(own)) {
+                    text if text.is_empty() => Ok(()),
+                    text => Err(Stop::invalid(text)),
                 }
             }
             ReferenceScope::PerPath if depth == 0 && !self.cur.frame(0).refs.is_empty() => {
-                Err(Stop::invalid("BPF_EXIT instruction in main prog would lead to reference leak"))
+                let refs = unreleased(self.cur.frame(0).refs.iter());
+                Err(Stop::invalid(format!("{refs}\nBPF_EXIT instruction in main prog would lead to reference leak")))
             }
             ReferenceScope::PerPath => Ok(()),
         }
