@@ -46,16 +46,32 @@ fn subprog_line(line: &str) -> Option<(String, u16)> {
 /// The line that says why a program was refused; empty when the log has none.
 ///
 /// It is the last line before the statistics, and before the report that 7.3 adds for people, that does not explain another
-/// line. Some reasons of the kernel have no line break, and the first statistics follow in the same line. Where nothing but
-/// the report says why, it is the report's first line.
+/// line; some reasons follow the report. Some have no line break, and the first statistics follow in the same line; some stand
+/// behind the last instruction. Where nothing but the report says why, it is the report's first line.
 pub fn reason(log: &str) -> &str {
     let walk = log.split_once(VERIFICATION_TIME).map_or(log, |(before, _)| before);
     let (said, report) = match walk.find(REPORT) {
         Some(at) => walk.split_at(at),
         None => (walk, ""),
     };
-    let last = said.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line));
-    last.or_else(|| report.lines().find(|line| !line.is_empty())).unwrap_or_default()
+    let after = report.lines().rev().find(|line| !is_of_report(line) && !is_aside(line));
+    let before = || said.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line));
+    let header = || report.lines().find(|line| !line.is_empty());
+    behind_instruction(after.or_else(before).or_else(header).unwrap_or_default())
+}
+
+/// Lines of the report: its first one, titles of sections, and what is indented below these.
+fn is_of_report(line: &str) -> bool {
+    let header = REPORT.trim_start();
+    line.trim().is_empty() || line.starts_with(header) || line.starts_with("  ") || line.ends_with(':')
+}
+
+/// What a line says behind an instruction that is still on it: `12: (a5) if r3 < 0xa goto pc-4 infinite loop detected at insn 9`.
+fn behind_instruction(line: &str) -> &str {
+    let is_instruction = line.split_once(": (").is_some_and(|(at, _)| at.bytes().all(|b| b.is_ascii_digit()));
+    let reasons = ["infinite loop detected at insn ", "BPF program is too large", "The sequence of "];
+    let at = reasons.iter().find_map(|reason| line.find(reason)).filter(|_| is_instruction);
+    at.and_then(|at| line.get(at..)).unwrap_or(line)
 }
 
 /// Whether a reason names a limit of the verifier, which is no contradiction in it although some kernels answer `EFAULT`.
@@ -125,6 +141,11 @@ mod tests {
             let header = "Verification failed: Register Type Safety: Unreadable register";
             assert_eq!(reason(&format!("{report}{end}")), header, "{end}");
         }
+        let behind = format!("{walk}Unreleased reference id=2 alloc_insn=4\n{report}BPF_EXIT would lead to a leak\n");
+        assert_eq!(reason(&behind), "BPF_EXIT would lead to a leak");
+        let joined =
+            format!("{walk}12: (a5) if r3 < 0xa goto pc-4 infinite loop detected at insn 9\ncur state: R1=1\n");
+        assert_eq!(reason(&joined), "infinite loop detected at insn 9");
         assert_eq!(super::statistics(statistics[2]).stack_line, "0+8");
         assert_eq!(super::statistics(statistics[1]).stack_line, "0+8");
     }
