@@ -11,7 +11,7 @@ use loopdiff::exec::{
     AddressMask, Detail, End, Event, ExecRules, Form, Image, LAYOUT_SEEDS, Limits, Machine, Outcome, UninitStackRead,
 };
 use loopdiff::isa::Insn;
-use loopdiff::kernel::{KernelVersion, Rules, ctx};
+use loopdiff::kernel::{KernelVersion, LeavesCallback, Rules, ctx};
 use loopdiff::program::{Input, Layout, MapDef, Program};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ fn exec_rules(program: &Program, rules: &Rules) -> ExecRules {
         // All of these let privileged programs read stack bytes that nobody wrote, 6.1.192 by a backport.
         uninit_stack_read: UninitStackRead::Masked,
         frames_max: rules.walk.frames_max as u8,
+        global_calls_restart: rules.walk.leaves_callback == LeavesCallback::Refused,
         packet_end: ctx::packet_end(program.prog_type, rules),
     }
 }
@@ -64,6 +65,8 @@ fn compare_all(programs: &[Program], answers: &[Value], rules: &Rules) -> BTreeM
             layout: &layout,
             stack_depth: &depth,
             own_depth: &depth,
+            same_depth: &[],
+            keeping_calls: &[],
             subprogs: &[],
             references: &[],
             sites: &[],

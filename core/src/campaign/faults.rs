@@ -44,7 +44,7 @@ pub const FAULTS: &[Fault] = &[
         name: "slots-of-main",
         story: "slots are placed by the depth of main, also in other functions (second version of the series)",
         kind: FaultKind::Plan(|plan, facts| {
-            let depth = facts.stack_depth.first().copied().unwrap_or(0);
+            let depth = facts.depth_left(SubprogIdx::MAIN);
             let bytes = i32::from(depth) + 24 + i32::from(depth.wrapping_neg() % 8);
             for l in &mut plan.loops {
                 l.spill_base = i16::try_from(-bytes).unwrap_or(i16::MIN);

@@ -17,6 +17,7 @@ use crate::isa::{Reg, Size};
 use crate::kernel::limits::HELPER_LOOP;
 
 const EFAULT: i64 = -14;
+const ERANGE: i64 = -34;
 const EINVAL: i64 = -22;
 /// Nanoseconds of a tick.
 const TICK_NS: u64 = 4_000_000;
@@ -132,7 +133,8 @@ impl World {
         let [a, b, c, d, e] = args;
         match helper {
             id::MAP_LOOKUP | id::MAP_UPDATE | id::MAP_DELETE => self.map_operation(helper, args),
-            id::PROBE_READ | id::PROBE_READ_KERNEL => self.probe_read(a, b as u32, c),
+            id::PROBE_READ if Memory::is_of_user(c) => self.probe_read(a, b as u32, c),
+            id::PROBE_READ | id::PROBE_READ_KERNEL => self.probe_read_kernel(a, b as u32, c),
             id::KTIME | id::KTIME_BOOT | id::KTIME_COARSE => Ok(self.time()),
             id::JIFFIES => Ok(JIFFIES_AT_BOOT + self.time() / TICK_NS),
             id::TRACE_PRINTK => self.trace_printk(a, b as u32, [c, d, e], defined),
@@ -210,7 +212,22 @@ impl World {
         }
     }
 
-    /// `bpf_probe_read_kernel`: copies what can be read, else zeros and an error.
+    /// `bpf_probe_read_kernel`: an address that no kernel memory has is another error than one where nothing is.
+    ///
+    /// Kernel: `copy_from_kernel_nofault` (6.1 … 7.3).
+    #[doc(alias = "copy_from_kernel_nofault")]
+    fn probe_read_kernel(&mut self, to: u64, len: u32, from: u64) -> Result<u64, Stop> {
+        if self.memory.is_of_kernel(from) {
+            return self.probe_read(to, len, from);
+        }
+        if len > MOVE_BYTES_MAX {
+            return Err(Stop::Unsupported("a helper's argument of more than 1 MiB".into()));
+        }
+        self.put_zeros(to, len)?;
+        Ok(ERANGE as u64)
+    }
+
+    /// Copies what can be read, else zeros and an error.
     fn probe_read(&mut self, to: u64, len: u32, from: u64) -> Result<u64, Stop> {
         if len > MOVE_BYTES_MAX {
             return Err(Stop::Unsupported("a helper's argument of more than 1 MiB".into()));

@@ -9,6 +9,7 @@ use super::context::{self, CtxModel};
 use super::memory::{BYTES_MAX, FRAME_BLOCK, FRAMES, StackShape};
 use super::step::{ALL, ARGS, Fault, RegSet, SAVED, Step, What, bit};
 use super::{ExecRules, helpers, maps};
+use crate::btf::Linkage;
 use crate::isa::{AluOp, AtomicOp, Imm64, InsnIdx, Op, Operand, Reg, Size, decode};
 use crate::kernel::limits::{HELPER_LOOP, INLINED_LOOP_LEN, LOOP_SPILL_BYTES};
 use crate::program::{Layout, MapDef, Program, SubprogIdx, subprog_target};
@@ -26,6 +27,10 @@ pub struct Form<'a> {
     pub stack_depth: &'a [u16],
     /// The program's own part of that, in bytes: the depth before the rewrite.
     pub own_depth: &'a [u16],
+    /// Bytes of each subprogram's own stack, from R10 down, in which both forms hold the same.
+    pub same_depth: &'a [u16],
+    /// Helper calls that leave R1 to R5 as they are, ascending.
+    pub keeping_calls: &'a [InsnIdx],
     /// The number of each subprogram in the original program. Empty when this is the original.
     pub subprogs: &'a [SubprogIdx],
     /// The function references, ascending, with the number of the subprogram that each meant in the original program: what
@@ -77,6 +82,8 @@ pub(super) struct Subprog {
     pub id: u16,
     /// Its stack.
     pub shape: StackShape,
+    /// Its frame is the first of a new count.
+    pub restarts: bool,
 }
 
 /// A form that is ready to run.
@@ -105,7 +112,7 @@ impl Image {
         };
         check_maps(&program.maps)?;
         if usize::from(rules.frames_max) > FRAMES || form.layout.len() > 256 {
-            return refuse(None, "more than 16 frames or 256 subprograms".to_owned());
+            return refuse(None, "more than 256 frames or subprograms".to_owned());
         }
         for site in form.sites {
             let end = u64::from(site.at.0) + u64::from(INLINED_LOOP_LEN);
@@ -160,7 +167,8 @@ fn shape_of(form: &Form<'_>, subprog: SubprogIdx) -> Result<StackShape, Unsuppor
         let end = base.saturating_add(LOOP_SPILL_BYTES as i16);
         if lo == hi { (base, end) } else { (base.min(lo), end.max(hi)) }
     });
-    Ok(StackShape::new(own, depth, spill))
+    let same = form.same_depth.get(subprog.at()).copied().unwrap_or(own).min(own);
+    Ok(StackShape::new(own, depth, spill).sharing(same))
 }
 
 /// A jump whose target is an instruction still.
@@ -187,7 +195,10 @@ impl<'a> Decoder<'a> {
         for n in 0..form.layout.len() {
             let subprog = SubprogIdx(n as u16);
             let id = form.subprogs.get(n).unwrap_or(&subprog).0;
-            subprogs.push(Subprog { entry: 0, id, shape: shape_of(form, subprog)? });
+            let start = form.layout.start(subprog);
+            let global = form.program.funcs.iter().any(|f| f.insn == start && f.linkage == Linkage::Global);
+            let restarts = rules.global_calls_restart && global;
+            subprogs.push(Subprog { entry: 0, id, shape: shape_of(form, subprog)?, restarts });
         }
         let image = Image {
             steps: Vec::with_capacity(form.program.insns.len() + 8),
@@ -325,7 +336,10 @@ impl<'a> Decoder<'a> {
             }
             Op::CallHelper { id: HELPER_LOOP } => What::CallLoop { site: self.helper_site(at) },
             Op::CallHelper { id } if helpers::arity(id).is_none() => self.refuse(format!("helper {id}")),
-            Op::CallHelper { id } => What::CallHelper { id },
+            Op::CallHelper { id } => {
+                let keeps_args = self.form.keeping_calls.binary_search(&at).is_ok();
+                What::CallHelper { id, keeps_args }
+            }
             Op::CallLocal { .. } => self.call_local(at, op, site),
             Op::CallKfunc { id, .. } => self.refuse(format!("kfunc {id}")),
             Op::Exit => What::Exit,

@@ -60,6 +60,8 @@ struct Frame {
     saved: [u64; 5],
     /// The registers of the caller without a value.
     undef: RegSet,
+    /// How many frames of the same count lie before it.
+    before: u8,
     /// How often `may_goto` can still fall through.
     tries: u32,
     /// The registers without a value before the inlined loop that is running in this frame.
@@ -67,7 +69,7 @@ struct Frame {
 }
 
 const NO_FRAME: Frame =
-    Frame { back: Back::Caller, to: 0, saved: [0; 5], undef: 0, tries: MAY_GOTO_TRIES, before_loop: None };
+    Frame { back: Back::Caller, to: 0, saved: [0; 5], undef: 0, before: 0, tries: MAY_GOTO_TRIES, before_loop: None };
 
 /// Where a run is. Small and copied, so that it stays in the host's registers.
 #[derive(Clone, Copy, Debug)]
@@ -357,8 +359,10 @@ impl Machine {
                     with_control!(|c| check!(self.enter(image, c, &mut r, callee, Back::Caller)));
                 }
                 What::CallLoop { site } => with_control!(|c| check!(self.start_loop(image, c, &mut r, site))),
-                What::CallHelper { id: FOR_EACH } => with_control!(|c| check!(self.start_each(image, c, &mut r))),
-                What::CallHelper { id } => with_control!(|c| check!(self.call_helper(c, &mut r, id))),
+                What::CallHelper { id: FOR_EACH, .. } => with_control!(|c| check!(self.start_each(image, c, &mut r))),
+                What::CallHelper { id, keeps_args } => {
+                    with_control!(|c| check!(self.call_helper(c, &mut r, id, keeps_args)))
+                }
                 What::Exit => leave!(),
                 What::LoopEnter => {
                     self.frames[depth % FRAMES].before_loop = Some(undef);
@@ -462,7 +466,7 @@ impl Machine {
         Ok(world.load_packet(size, (base as i32).wrapping_add(imm)))
     }
 
-    fn call_helper(&mut self, mut c: Control, r: &mut Regs, id: i32) -> Result<Control, Stop> {
+    fn call_helper(&mut self, mut c: Control, r: &mut Regs, id: i32, keeps_args: bool) -> Result<Control, Stop> {
         let taken = match id {
             // A format takes what it names: the registers from R3 on that have a value.
             TRACE_PRINTK => 2 + ((!c.undef & ARGS) >> 3).trailing_ones(),
@@ -474,7 +478,9 @@ impl Machine {
         }
         let result = self.world.call(id, args, !c.undef)?;
         r[0] = result;
-        c.undef |= ARGS;
+        if !keeps_args {
+            c.undef |= ARGS;
+        }
         self.world.trace.push(Event::Helper { id, args, result });
         Ok(c)
     }
@@ -487,7 +493,8 @@ impl Machine {
         let Some(subprog) = image.subprogs.get(usize::from(callee)) else {
             return Err(Stop::Trap(TrapKind::LeftProgram));
         };
-        if depth >= image.rules.frames_max.into() {
+        let before = if subprog.restarts { 0 } else { self.frames[c.depth % FRAMES].before + 1 };
+        if before >= image.rules.frames_max || depth >= FRAMES {
             return Err(Stop::Trap(TrapKind::TooManyFrames));
         }
         self.frames[depth % FRAMES] = Frame {
@@ -495,6 +502,7 @@ impl Machine {
             to: c.step as u32,
             saved: [r[6], r[7], r[8], r[9], r[10]],
             undef: c.undef,
+            before,
             tries: MAY_GOTO_TRIES,
             before_loop: None,
         };

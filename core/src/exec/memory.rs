@@ -21,7 +21,7 @@ use std::borrow::Cow;
 /// Bytes of a frame's block; the frame pointer is its end.
 pub(super) const FRAME_BLOCK: usize = 1024;
 /// Frames that there can be.
-pub(super) const FRAMES: usize = 16;
+pub(super) const FRAMES: usize = 256;
 /// Bytes that can be addressed beyond all stack.
 pub(super) const BYTES_MAX: usize = 64 << 20;
 
@@ -86,6 +86,8 @@ pub(super) struct StackShape {
     pub own: u16,
     /// All bytes, the slots of inlined loops included.
     pub depth: u16,
+    /// The own bytes, from the frame pointer down, in which all forms hold the same.
+    pub same: u16,
     /// The slots of inlined loops: lowest offset and the one after the highest; equal when there are none.
     pub spill: (i16, i16),
     /// How the own bytes behave.
@@ -99,9 +101,14 @@ impl StackShape {
     pub(super) fn new(own: u16, depth: u16, spill: (i16, i16)) -> StackShape {
         let deepest = usize::from(depth.max(own)).min(FRAME_BLOCK);
         let first_word = ((FRAME_BLOCK - deepest) / 64) as u8;
-        let shape = StackShape { own, depth, spill, kind: Kind::Frame, first_word };
+        let shape = StackShape { own, depth, same: own, spill, kind: Kind::Frame, first_word };
         let shared = shape.touches_spill(-i64::from(own), u32::from(own));
         StackShape { kind: if shared { Kind::SharedFrame } else { Kind::Frame }, ..shape }
+    }
+
+    /// The same, when not all of the own bytes hold the same in all forms.
+    pub(super) fn sharing(self, same: u16) -> StackShape {
+        StackShape { same, ..self }
     }
 
     /// Whether an access touches the slots of inlined loops.
@@ -167,6 +174,23 @@ impl Memory {
 
     fn address(&self, slot: u32, lo: u32) -> u64 {
         u64::from(self.tag ^ slot) << 32 | u64::from(lo)
+    }
+
+    /// Whether an address is one of user space. The guests have page tables of four levels.
+    pub(super) fn is_of_user(addr: u64) -> bool {
+        const USER_END: u64 = (1 << 47) - 4096;
+        addr < USER_END
+    }
+
+    /// Whether an address may be one of the kernel's: with as many equal bits at its upper end as page tables ask for, and not on
+    /// the page that programs of old call.
+    ///
+    /// Kernel: `copy_from_kernel_nofault_allowed` of x86 (6.1 … 7.3).
+    #[doc(alias = "copy_from_kernel_nofault_allowed")]
+    pub(super) fn is_of_kernel(&self, addr: u64) -> bool {
+        const VSYSCALL_PAGE: u64 = 0xffff_ffff_ff60_0000;
+        let address_bits = if self.flip & FIVE_LEVELS != 0 { 57 } else { 48 };
+        (addr as i64) >> (address_bits - 1) == -1 && addr & !4095 != VSYSCALL_PAGE
     }
 
     /// Whether a number is an address of this memory.
@@ -309,10 +333,10 @@ impl Memory {
         }
     }
 
-    /// Digest of the own bytes of a frame and of which were written.
+    /// Digest of the own bytes of a frame that all forms share, and of which were written.
     pub(super) fn frame_digest(&self, frame: usize) -> u64 {
         let frame = frame % FRAMES;
-        let own = usize::from(self.shapes[frame].own).min(FRAME_BLOCK);
+        let own = usize::from(self.shapes[frame].same).min(FRAME_BLOCK);
         let mut hash = 0;
         for at in (FRAME_BLOCK - own) / 8..FRAME_BLOCK / 8 {
             let mask = (self.written[frame][at / 8] >> (at % 8 * 8)) as u8;

@@ -55,6 +55,8 @@ pub struct ExecRules {
     pub uninit_stack_read: UninitStackRead,
     /// Frames that there may be at once, at most 16: 8 up to 6.18, 16 in 7.3.
     pub frames_max: u8,
+    /// A call of a global function begins a new count of frames (7.3).
+    pub global_calls_restart: bool,
     /// Whether the context says where the packet ends.
     pub packet_end: PacketEnd,
 }

@@ -170,7 +170,8 @@ op_tables! { define_what {
     CallCallback { callee: u16, site: u32 },
     /// The helper `bpf_loop`.
     CallLoop { site: u32 },
-    CallHelper { id: i32 },
+    /// `keeps_args`: the kernel puts code in the call's place that leaves R1 to R5 as they are.
+    CallHelper { id: i32, keeps_args: bool },
     Exit,
     /// Before the first instruction of an inlined loop.
     LoopEnter,

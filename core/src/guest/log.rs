@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct Statistics {
     /// Instructions walked, over all paths.
     pub insns_processed: u32,
-    /// Stack depth of each subprogram as `main+sub1+…` (up to 6.18).
+    /// Stack depth of each subprogram as `main+sub1+…` (up to 7.2).
     pub stack_line: String,
     /// The same by name (7.3).
     pub stack_by_name: BTreeMap<String, u16>,
@@ -23,8 +23,9 @@ pub fn statistics(log: &str) -> Statistics {
             let count = rest.split(' ').next().unwrap_or_default();
             found.insns_processed = count.parse().unwrap_or(found.insns_processed);
         } else if let Some(rest) = line.strip_prefix("stack depth ") {
-            if rest.starts_with(|c: char| c.is_ascii_digit()) {
-                found.stack_line = rest.trim_end().to_owned();
+            let depths = rest.split(' ').next().unwrap_or_default();
+            if depths.starts_with(|c: char| c.is_ascii_digit()) {
+                found.stack_line = depths.trim_end().to_owned();
             }
         } else if let Some((name, depth)) = subprog_line(line) {
             found.stack_by_name.insert(name, depth);
@@ -44,21 +45,51 @@ fn subprog_line(line: &str) -> Option<(String, u16)> {
 
 /// The line that says why a program was refused; empty when the log has none.
 ///
-/// It is the last line that is neither statistics nor an explanation of another line. Some reasons of the kernel have no line
-/// break, and the first statistics follow in the same line.
+/// It is the last line before the statistics, and before the report that 7.3 adds for people, that does not explain another
+/// line; some reasons follow the report. Some have no line break, and the first statistics follow in the same line; some stand
+/// behind the last instruction. Where nothing but the report says why, it is the report's first line.
 pub fn reason(log: &str) -> &str {
-    let line = log.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line)).unwrap_or_default();
-    line.split_once(VERIFICATION_TIME).map_or(line, |(reason, _)| reason)
+    let walk = log.split_once(VERIFICATION_TIME).map_or(log, |(before, _)| before);
+    let (said, report) = match walk.find(REPORT) {
+        Some(at) => walk.split_at(at),
+        None => (walk, ""),
+    };
+    let after = report.lines().rev().find(|line| !is_of_report(line) && !is_aside(line));
+    let before = || said.lines().rev().find(|line| !line.trim().is_empty() && !is_aside(line));
+    let header = || report.lines().find(|line| !line.is_empty());
+    behind_instruction(after.or_else(before).or_else(header).unwrap_or_default())
 }
 
-/// How the statistics begin.
-const VERIFICATION_TIME: &str = "verification time ";
+/// Lines of the report: its first one, titles of sections, and what is indented below these.
+fn is_of_report(line: &str) -> bool {
+    let header = REPORT.trim_start();
+    line.trim().is_empty() || line.starts_with(header) || line.starts_with("  ") || line.ends_with(':')
+}
 
-/// Lines that come after the reason.
+/// What a line says behind an instruction that is still on it: `12: (a5) if r3 < 0xa goto pc-4 infinite loop detected at insn 9`.
+fn behind_instruction(line: &str) -> &str {
+    let is_instruction = line.split_once(": (").is_some_and(|(at, _)| at.bytes().all(|b| b.is_ascii_digit()));
+    let reasons = ["infinite loop detected at insn ", "BPF program is too large", "The sequence of "];
+    let at = reasons.iter().find_map(|reason| line.find(reason)).filter(|_| is_instruction);
+    at.and_then(|at| line.get(at..)).unwrap_or(line)
+}
+
+/// Whether a reason names a limit of the verifier, which is no contradiction in it although some kernels answer `EFAULT`.
+pub fn names_limit(reason: &str) -> bool {
+    reason.starts_with("The sequence of ")
+}
+
+/// How the statistics begin where all of them are asked for.
+const VERIFICATION_TIME: &str = "verification time ";
+/// How the report begins that a log with instructions ends in.
+///
+/// Kernel: `bpf_diag_header` (7.3).
+#[doc(alias = "bpf_diag_header")]
+const REPORT: &str = "\nVerification failed: ";
+
+/// Lines that come after the reason: statistics, and the two states that a loop without end has in common.
 fn is_aside(line: &str) -> bool {
-    // Statistics, and the two states that a loop without end has in common.
-    let asides = ["processed ", VERIFICATION_TIME, "stack depth ", "subprog ", "cur state:", "old state:"];
-    asides.iter().any(|start| line.starts_with(start))
+    ["processed ", "cur state:", "old state:"].iter().any(|start| line.starts_with(start))
 }
 
 /// A kernel's messages without those about its clock: an emulated processor is late.
@@ -90,6 +121,39 @@ mod tests {
         assert_eq!(reason("no such callverification time 7427 usec\nprocessed 2 insns\n"), "no such call");
         let joined = "nonzero insn_off 1 for the first func info recordverification time 9 usec\nstack depth 0\n";
         assert_eq!(reason(joined), "nonzero insn_off 1 for the first func info record");
+    }
+
+    #[test]
+    fn no_release_hides_the_reason_behind_what_it_says_of_it() {
+        let statistics = [
+            "processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n",
+            "verification time 9 usec\nstack depth 0+8\nprocessed 1 insns\n",
+            "verification time 9 usec\nstack depth 0+8 max 0\ninsns processed 1+2\nprocessed 1 insns\n",
+            "verification time 9 usec\nstack depth max 0\nsubprog 0 (main) main insns_self 1 insns_total 1 stack 0\nprocessed 1 insns\n",
+        ];
+        let walk = "0: R1=ctx() R10=fp0\n0: (bf) r0 = r5\n";
+        let report = "\nVerification failed: Register Type Safety: Unreadable register\n\nReason:\n  R5 has never been \
+                      initialized.\n\nSuggestion:\n  Initialize R5 on every path before this instruction.\n\n";
+        for end in statistics {
+            for report in ["", report] {
+                assert_eq!(reason(&format!("{walk}R5 !read_ok\n{report}{end}")), "R5 !read_ok", "{report}{end}");
+            }
+            let header = "Verification failed: Register Type Safety: Unreadable register";
+            assert_eq!(reason(&format!("{report}{end}")), header, "{end}");
+        }
+        let behind = format!("{walk}Unreleased reference id=2 alloc_insn=4\n{report}BPF_EXIT would lead to a leak\n");
+        assert_eq!(reason(&behind), "BPF_EXIT would lead to a leak");
+        let joined =
+            format!("{walk}12: (a5) if r3 < 0xa goto pc-4 infinite loop detected at insn 9\ncur state: R1=1\n");
+        assert_eq!(reason(&joined), "infinite loop detected at insn 9");
+        assert_eq!(super::statistics(statistics[2]).stack_line, "0+8");
+        assert_eq!(super::statistics(statistics[1]).stack_line, "0+8");
+    }
+
+    #[test]
+    fn a_limit_is_no_contradiction() {
+        assert!(names_limit("The sequence of 8193 jumps is too complex."));
+        assert!(!names_limit("verifier bug: No program to jit at insn 5 (subprog < 0)"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use error::GuestError;
 pub use facts::{Facts, number_helpers};
 pub use fetch::fetch;
 pub use image::Image;
-pub use log::{Statistics, reason, statistics};
+pub use log::{Statistics, names_limit, reason, statistics};
 pub use machine::{Accel, Clock, Machine};
 pub use pool::{Kernel, Options, Pool, Tally};
 pub use recording::{Entry, Recorder, Recording, headlines, settle};

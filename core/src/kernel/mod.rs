@@ -26,9 +26,9 @@ pub use rules_domain::{
     AddOverflow, BitwiseSigned, BoundsSync, BranchKnown, BranchRefine, ByteSwap, DivMod, DomainRules, Invariants,
     MulRange, Negation, SameRegister, SecondOperand, SignMaskFork, TnumMul, Truncation,
 };
-pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, ReferenceStyle, RegisterStyle, Shown};
+pub use rules_log::{GlobalCalls, LiveRegisters, LogRules, LoopStates, ReferenceStyle, RegisterStyle, Shown};
 pub use rules_rewrite::{
-    Build, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
+    Build, FastcallSpills, HelperImms, MayGotoForm, MissingSubprog, NopForms, RewriteRules, SmpProcessorId, UpperHalves,
 };
 pub use rules_structure::{
     ASYNC_CALLBACK_HELPERS, ArgTags, AttachCheck, BackEdges, CallbackCallMarks, ConstFold, DirectValueMaps, FieldCheck,
@@ -38,11 +38,12 @@ pub use rules_structure::{
 };
 pub use rules_walk::{
     Backtracking, BeyondPacket, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
-    EarlierWrites, FetchPrecision, FieldErrno, FillIds, ForcedCheckpoints, FoundSocket, GlobalSubprogs, HelperAccess,
-    LeavesCallback, LegacyLoadPaths, LivenessModel, LoopCount, LoopPrecision, LoopSlots, LostLink, MainAsCallback,
-    MovedRelease, NullArgument, NullCheck, NullCompare, PointerLowHalf, PointerOffset, PrivateStack, ReferenceScope,
-    ReturnCheck, ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, SpillPointers, StackRefusal,
-    StackRounding, StateCleaning, StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening, ZeroReads,
+    EarlierWrites, FetchPrecision, FieldErrno, FillIds, ForcedCheckpoints, FoundSocket, GlobalPacketMoves,
+    GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel, LoadAcquireCheck, LoopCount,
+    LoopPrecision, LoopSlots, LostLink, MainAsCallback, MovedRelease, NullArgument, NullCheck, NullCompare,
+    NullForNonnull, PointerLowHalf, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks,
+    ScalarSpills, SingularIds, SlotScalars, SpillPointers, StackRefusal, StackRounding, StateCleaning, StoreToCtx,
+    TailCallPaths, VariableStore, WalkRules, Widening, ZeroReads,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

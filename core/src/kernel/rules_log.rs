@@ -56,6 +56,16 @@ pub enum GlobalCalls {
     ByName,
 }
 
+/// What follows the line about a loop without end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopStates {
+    /// Nothing (6.1).
+    Hidden,
+    /// The state and the older one that it repeats (6.7).
+    Written,
+}
+
 /// Rules of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct LogRules {
@@ -69,6 +79,8 @@ pub struct LogRules {
     pub live_registers: LiveRegisters,
     /// Comments on calls of global functions.
     pub global_calls: GlobalCalls,
+    /// The states of a loop without end.
+    pub loop_states: LoopStates,
 }
 
 impl LogRules {
@@ -79,12 +91,14 @@ impl LogRules {
         shown: Shown::Operands,
         live_registers: LiveRegisters::Hidden,
         global_calls: GlobalCalls::ByNumber,
+        loop_states: LoopStates::Hidden,
     };
     /// Linux 6.12.95.
     pub const V6_12: LogRules = LogRules {
         registers: RegisterStyle::JoinedRanges,
         shown: Shown::AndReads,
         global_calls: GlobalCalls::ByName,
+        loop_states: LoopStates::Written,
         ..LogRules::V6_1
     };
     /// Linux 6.18.15.

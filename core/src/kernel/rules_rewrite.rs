@@ -35,6 +35,17 @@ impl MissingSubprog {
     }
 }
 
+/// Spills and fills around a call of a helper that keeps R1 to R5; the table of helpers says which do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "bpf_fastcall")]
+pub enum FastcallSpills {
+    /// They stay (6.1).
+    Kept,
+    /// They are removed where nothing else uses their slots, and the stack shrinks by the slots (6.12).
+    Removed,
+}
+
 /// What a `may_goto` becomes in a dump. Programs of ours keep it: the executor runs it as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +132,8 @@ pub struct RewriteRules {
     pub nops: NopForms,
     /// How a missing subprogram is reported.
     pub missing_subprog: MissingSubprog,
+    /// Spills around calls that keep R1 to R5.
+    pub fastcall_spills: FastcallSpills,
     /// What a dump shows for `may_goto`.
     pub may_goto: MayGotoForm,
     /// What a dump shows for `get_smp_processor_id`.
@@ -141,6 +154,7 @@ impl RewriteRules {
         RewriteRules {
             nops: if version >= V6_18 { NopForms::GotoAndMayGoto } else { NopForms::Goto },
             missing_subprog: if version >= V6_18 { MissingSubprog::LogLine } else { MissingSubprog::KernelWarning },
+            fastcall_spills: if version >= V6_12 { FastcallSpills::Removed } else { FastcallSpills::Kept },
             may_goto: match version {
                 V6_1 => MayGotoForm::Unknown,
                 V6_12 => MayGotoForm::Counted,

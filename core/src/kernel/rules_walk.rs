@@ -262,6 +262,38 @@ pub enum TailCallPaths {
     FallsAndReturns,
 }
 
+/// A call of a global function that may move the packet, as its body and what it calls say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "changes_pkt_data")]
+pub enum GlobalPacketMoves {
+    /// The caller's packet pointers stay valid (6.1; CVE-2024-58098).
+    Ignored,
+    /// They are void after the call (6.13, and 6.12 by backport).
+    Followed,
+}
+
+/// NULL for an argument of a global function that must not be NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NullForNonnull {
+    /// A constant NULL passes for memory of any size; a pointer that may be NULL does not (6.8 to 6.18).
+    Passes,
+    /// It is refused (7.3).
+    Refused,
+}
+
+/// When it is checked that a load-acquire has a pointer that it may have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[doc(alias = "check_atomic_load")]
+pub enum LoadAcquireCheck {
+    /// After the load, when the register may hold what was loaded (6.15 to 6.18).
+    AfterLoad,
+    /// Before it (7.3).
+    BeforeLoad,
+}
+
 /// Whether loops keep the precision that later iterations ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -541,6 +573,12 @@ pub struct WalkRules {
     pub legacy_load_paths: LegacyLoadPaths,
     /// Paths after a tail call.
     pub tail_call_paths: TailCallPaths,
+    /// Global functions that move the packet.
+    pub global_packet_moves: GlobalPacketMoves,
+    /// NULL for an argument that must not be NULL.
+    pub null_for_nonnull: NullForNonnull,
+    /// Pointers of load-acquires.
+    pub load_acquire_check: LoadAcquireCheck,
     /// Precision in loops.
     pub loop_precision: LoopPrecision,
     /// Precision of NULL arguments.
@@ -627,6 +665,9 @@ impl WalkRules {
         variable_store: VariableStore::LeavesSpill,
         legacy_load_paths: LegacyLoadPaths::FallsAndReturns,
         tail_call_paths: TailCallPaths::Falls,
+        global_packet_moves: GlobalPacketMoves::Ignored,
+        null_for_nonnull: NullForNonnull::Passes,
+        load_acquire_check: LoadAcquireCheck::AfterLoad,
         loop_precision: LoopPrecision::Ignored,
         null_argument: NullArgument::Imprecise,
         null_compare: NullCompare::Immediate,
@@ -654,6 +695,7 @@ impl WalkRules {
 
     /// Linux 6.12.95.
     pub const V6_12: WalkRules = WalkRules {
+        global_packet_moves: GlobalPacketMoves::Followed,
         variable_store: VariableStore::Scrubs,
         legacy_load_paths: LegacyLoadPaths::Falls,
         stack_refusal: StackRefusal::WithOffset,
@@ -717,6 +759,8 @@ impl WalkRules {
         checked_pointer_id: CheckedPointerId::Kept,
         main_as_callback: MainAsCallback::Refused,
         leaves_callback: LeavesCallback::Refused,
+        null_for_nonnull: NullForNonnull::Refused,
+        load_acquire_check: LoadAcquireCheck::BeforeLoad,
         loop_precision: LoopPrecision::Propagated,
         null_argument: NullArgument::Precise,
         cast_of_reference: CastOfReference::SharesId,

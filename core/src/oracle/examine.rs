@@ -6,7 +6,7 @@ use crate::exec::{
     Detail, End, ExecRules, Form, Image, Limits, Machine, Outcome, Site, SiteKind, UninitStackRead, first_difference,
 };
 use crate::isa::{InsnIdx, Op, decode};
-use crate::kernel::{ProgType, Rules, ctx};
+use crate::kernel::{LeavesCallback, ProgType, Rules, ctx};
 use crate::program::{Input, Program, SubprogIdx, subprog_target};
 use crate::rewrite::{self, Plan, Rewritten};
 use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
@@ -243,6 +243,7 @@ pub(crate) fn exec_rules(prog_type: ProgType, rules: &Rules) -> ExecRules {
     ExecRules {
         uninit_stack_read: UninitStackRead::Masked,
         frames_max: rules.walk.frames_max as u8,
+        global_calls_restart: rules.walk.leaves_callback == LeavesCallback::Refused,
         packet_end: ctx::packet_end(prog_type, rules),
     }
 }
@@ -260,6 +261,8 @@ pub(crate) fn original_image(
         layout: &facts.layout,
         stack_depth: &facts.stack_depth,
         own_depth: &facts.stack_depth,
+        same_depth: &facts.fastcall.same_stack,
+        keeping_calls: &[],
         subprogs: &[],
         references: &[],
         sites: &sites,
@@ -277,8 +280,8 @@ pub(crate) fn rewritten_image(
     let references = references(original, rewritten, facts);
     let subprogs: Vec<SubprogIdx> =
         rewritten.layout.starts().iter().map(|start| origin(rewritten, facts, *start)).collect();
-    let own_depth: Vec<u16> =
-        subprogs.iter().map(|s| facts.stack_depth.get(s.at()).copied().unwrap_or_default()).collect();
+    let own_depth: Vec<u16> = subprogs.iter().map(|s| facts.depth_left(*s)).collect();
+    let same_depth: Vec<u16> = subprogs.iter().filter_map(|s| facts.fastcall.same_stack.get(s.at()).copied()).collect();
     let inlined = rewritten.inlined.iter().map(|site| Site {
         id: site.site.0,
         at: site.start,
@@ -292,6 +295,8 @@ pub(crate) fn rewritten_image(
         layout: &rewritten.layout,
         stack_depth: &rewritten.stack_depth,
         own_depth: &own_depth,
+        same_depth: &same_depth,
+        keeping_calls: &rewritten.keeping_calls,
         subprogs: &subprogs,
         references: &references,
         sites: &sites,

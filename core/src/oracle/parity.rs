@@ -11,7 +11,7 @@
 
 use super::{Examiner, Options, Report, Status};
 use crate::exec::{AddressMask, End, LAYOUT_SEEDS, Limits, Outcome, answers_from_seed};
-use crate::guest::{Answer, Phase, RunAnswer, Verdict};
+use crate::guest::{Answer, Phase, RunAnswer, Verdict, names_limit};
 use crate::isa::{Insn, opcode};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::kernel::{HelperImms, MapType, ProgType, Rules};
@@ -181,7 +181,7 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
             let errno = Match::of(&rejection.errno.0, &answer.errno, || {
                 format!("errno: ours {}, kernel {}", rejection.errno.0, answer.errno)
             });
-            let is_internal = rejection.errno == Errno::EFAULT;
+            let is_internal = rejection.errno == Errno::EFAULT && !names_limit(&rejection.text);
             let count = match is_internal {
                 // Statistics are not printed, or not of the walk, when a kernel contradicts itself.
                 true => Match::NotCompared("a verifier bug of the kernel".to_owned()),
@@ -258,7 +258,13 @@ fn compare_fatal_run(program: &Program, reports: &[Report], answer: &Answer, rul
 pub fn reason(answer: &Answer) -> &str {
     let warned = || answer.kmsg.lines().find(|line| !line.starts_with("---"));
     match warned() {
-        Some(line) if answer.errno == Errno::EFAULT.0 && !answer.message.starts_with("verifier bug") => line,
+        Some(line)
+            if answer.errno == Errno::EFAULT.0
+                && !answer.message.starts_with("verifier bug")
+                && !names_limit(&answer.message) =>
+        {
+            line
+        }
         _ => &answer.message,
     }
 }

@@ -4,6 +4,7 @@
 //! that is gone may have gone either way), each is tried.
 
 use super::late::{Wild, late_fixups};
+use super::provenance::provenance;
 use super::testing::all_fit;
 use super::text::reference;
 use super::{Rewritten, normalise};
@@ -49,6 +50,7 @@ impl<'a> Alignment<'a> {
     pub fn new(program: &'a Program, dump: &[Insn], rules: &Rules) -> Option<Alignment<'a>> {
         let layout = Layout::of(program);
         let len = program.insns.len();
+        let provenance = provenance(program, &layout);
         let untouched = Rewritten {
             program: program.clone(),
             layout: layout.clone(),
@@ -56,6 +58,9 @@ impl<'a> Alignment<'a> {
             stack_depth: vec![0; layout.len()],
             inlined: Vec::new(),
             kept: Vec::new(),
+            keeping_calls: Vec::new(),
+            ctx_accesses: provenance.ctx_accesses(),
+            call_maps: provenance.call_maps(),
             writes_packet: false,
         };
         let late = late_fixups(&untouched, rules).ok()?;

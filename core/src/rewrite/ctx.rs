@@ -19,6 +19,9 @@ pub(super) fn access(prog_type: ProgType, insn: Insn) -> Result<Option<Vec<(Insn
         | ProgType::StructOps
         | ProgType::CgroupDevice
         | ProgType::Syscall => Ok(None),
+        ProgType::SchedCls | ProgType::SchedAct if (insn.code, insn.off) == (LOAD_W, IFINDEX) => {
+            Ok(Some(device_index(insn, Device::Always)))
+        }
         ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct | ProgType::CgroupSkb => skb(insn).map(Some),
         ProgType::Xdp => xdp(insn).map(Some),
         other => Err(format!("context of {other}")),
@@ -34,6 +37,30 @@ fn load(code: u8, insn: Insn) -> (Insn, Wild) {
     (Insn { code, off: 0, ..insn }, Wild::Off)
 }
 
+/// `ifindex` of `struct __sk_buff`.
+const IFINDEX: i16 = 40;
+
+/// Whether a packet has a device when a program of a type sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Device {
+    Always,
+    Perhaps,
+}
+
+/// The index of the packet's device.
+///
+/// Kernel: `tc_cls_act_convert_ctx_access`, `bpf_convert_ctx_access` (6.1 … 7.3).
+#[doc(alias = "tc_cls_act_convert_ctx_access")]
+fn device_index(insn: Insn, device: Device) -> Vec<(Insn, Wild)> {
+    let dst = insn.dst();
+    let skip_without = (Insn::new(0x15, dst, 0, 1, 0), Wild::Nothing);
+    let index = (Insn::new(LOAD_W, dst, dst, 0, 0), Wild::Off);
+    match device {
+        Device::Always => vec![load(LOAD_DW, insn), index],
+        Device::Perhaps => vec![load(LOAD_DW, insn), skip_without, index],
+    }
+}
+
 /// `struct __sk_buff`.
 fn skb(insn: Insn) -> Result<Vec<(Insn, Wild)>, String> {
     let dst = insn.dst();
@@ -45,12 +72,7 @@ fn skb(insn: Insn) -> Result<Vec<(Insn, Wild)>, String> {
         (LOAD_W, 4) => vec![load(LOAD_B, insn), exact(Insn::new(0x54, dst, 0, 0, 7))],
         // queue_mapping, protocol, vlan_tci, vlan_proto, tc_index
         (LOAD_W, 12 | 16 | 24 | 28 | 44) => vec![load(LOAD_H, insn)],
-        // ifindex, by way of the device
-        (LOAD_W, 40) => vec![
-            load(LOAD_DW, insn),
-            exact(Insn::new(0x15, dst, 0, 1, 0)),
-            (Insn::new(LOAD_W, dst, dst, 0, 0), Wild::Off),
-        ],
+        (LOAD_W, IFINDEX) => device_index(insn, Device::Perhaps),
         // cb, in every size
         (LOAD_B | LOAD_H | LOAD_W | LOAD_DW | 0x62 | 0x63 | 0x7a | 0x7b, 48..68) => vec![load(insn.code, insn)],
         // data

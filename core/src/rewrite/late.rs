@@ -7,11 +7,10 @@
 //! upper halves. Fields whose value belongs to one build of a kernel, or to one boot, are
 //! marked as [`Wild`].
 //!
-//! Left out, and answered by name where it matters ([`LateError::NotModelled`]): the other inlined helpers, lookups in the
+//! Left out, and answered by name where it matters ([`LateError::NotModelled`]): `BPF_F_TEST_RND_HI32`, the other inlined helpers, lookups in the
 //! other map types, rarer context fields, kfuncs, probed loads, arenas, speculation barriers; that in 6.1 jumps to the first
 //! instruction lead through the prologue again.
 
-use super::provenance::{Kind, Provenance, provenance};
 use super::result::Rewritten;
 use super::text::Text;
 use super::{packet, upper_half};
@@ -65,10 +64,13 @@ pub enum LateError {
 #[doc(alias = "do_misc_fixups")]
 pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateError> {
     let program = &rewritten.program;
+    if program.prog_flags & TEST_RND_HI32 != 0 {
+        let what = "BPF_F_TEST_RND_HI32: random upper halves of 32-bit results".to_owned();
+        return Err(LateError::NotModelled { at: InsnIdx(0), what });
+    }
     let text = Text::resume(&program.insns, &rewritten.layout, &rewritten.stack_depth);
-    let provenance = provenance(program, &rewritten.layout);
     let upper_halves = upper_half::to_clear(program, &rewritten.layout, rules.rewrite.upper_halves);
-    let mut pass = Pass { text, wild: Vec::new(), program, rules, provenance, upper_halves, may_goto: Vec::new() };
+    let mut pass = Pass { text, wild: Vec::new(), rewritten, program, rules, upper_halves, may_goto: Vec::new() };
     if rewritten.writes_packet {
         pass.prologue()?;
     }
@@ -84,6 +86,13 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
     })
 }
 
+/// `BPF_F_TEST_RND_HI32`: the kernel fills the upper half of what an instruction of 32 bits leaves with random bits, where it
+/// found that nobody reads it.
+///
+/// Kernel: `opt_subreg_zext_lo32_rnd_hi32` (6.1 … 7.3).
+#[doc(alias = "opt_subreg_zext_lo32_rnd_hi32")]
+const TEST_RND_HI32: u32 = 1 << 2;
+
 /// Helpers that return sockets, whose fields are loaded by what the kernel writes in their place.
 const SOCKET_HELPERS: [i32; 14] = [84, 85, 95, 96, 98, 99, 136, 137, 138, 139, 140, 178, 196, 158];
 
@@ -95,9 +104,9 @@ struct Pass<'a> {
     text: Text,
     /// One for each instruction of the text that is final.
     wild: Vec<Wild>,
+    rewritten: &'a Rewritten,
     program: &'a Program,
     rules: &'a Rules,
-    provenance: Provenance,
     /// After which the upper half of R0 is cleared.
     upper_halves: BTreeSet<InsnIdx>,
     /// Subprograms with a `may_goto`.
@@ -137,7 +146,7 @@ impl Pass<'_> {
 
     /// What an instruction becomes, if it does not stay.
     fn patch(&mut self, at: InsnIdx, insn: Insn) -> Result<Option<Patch>, LateError> {
-        if self.provenance.ctx_accesses.contains(&at) {
+        if self.rewritten.ctx_accesses.binary_search(&self.original(at)).is_ok() {
             return super::ctx::access(self.program.prog_type, insn)
                 .map_err(|what| LateError::NotModelled { at, what });
         }
@@ -150,6 +159,18 @@ impl Pass<'_> {
             opcode::CALL if insn.src() == 0 => self.helper(at, insn),
             _ => Ok(None),
         }
+    }
+
+    /// Where an instruction of the rewritten program stood in the original one.
+    fn original(&self, at: InsnIdx) -> InsnIdx {
+        self.rewritten.origin.get(at.at()).copied().unwrap_or_default()
+    }
+
+    /// The map that a helper call is always given, by index.
+    fn map_of(&self, at: InsnIdx) -> Option<u32> {
+        let maps = &self.rewritten.call_maps;
+        let found = maps.binary_search_by_key(&self.original(at), |(call, _)| *call).ok()?;
+        maps.get(found).map(|(_, map)| *map)
     }
 
     fn helper(&self, at: InsnIdx, insn: Insn) -> Result<Option<Patch>, LateError> {
@@ -193,14 +214,10 @@ impl Pass<'_> {
     /// Kernel: `array_map_gen_lookup`, `htab_map_gen_lookup`, `htab_lru_map_gen_lookup` (6.1 … 7.3).
     #[doc(alias = "array_map_gen_lookup")]
     fn lookup(&self, at: InsnIdx) -> Result<Patch, String> {
-        let kind = self.provenance.first_args.get(&at).copied().unwrap_or_default();
         let plain_call = (Insn::new(opcode::CALL, 0, 0, 0, 0), Wild::Imm);
-        let map = match kind {
-            Kind::Map(n) => self.program.maps.get(usize::from(n)),
-            // With several maps the helper decides when it runs.
-            _ => return Ok(vec![plain_call]),
-        };
-        let map = map.ok_or_else(|| "lookup in a map that is not there".to_owned())?;
+        // With several maps the helper decides when it runs.
+        let Some(map) = self.map_of(at) else { return Ok(vec![plain_call]) };
+        let map = self.program.maps.get(map as usize).ok_or_else(|| "lookup in a map that is not there".to_owned())?;
         if matches!(map.map_type, MapType::Sockmap | MapType::Sockhash | MapType::Xskmap) {
             return Err("accesses of sockets".to_owned());
         }

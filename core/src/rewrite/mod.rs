@@ -1,11 +1,11 @@
 //! The rewrite of an accepted program: loops inlined, then dead branches, dead code and nops gone, in the kernel's order.
 //!
-//! Stands for what `bpf_check` does between the verifier and the JIT compiler: `optimize_bpf_loop`,
+//! Stands for what `bpf_check` does between the verifier and the JIT compiler: `remove_fastcall_spills_fills`, `optimize_bpf_loop`,
 //! `opt_hard_wire_dead_code_branches`, `opt_remove_dead_code`, `opt_remove_nops`, and the one check of `fixup_call_args`
 //! that can refuse a program on a machine with JIT (6.1 … 7.3). [`Plan::of`] decides, [`emit`] writes; a planted fault edits
 //! the plan between the two.
 //!
-//! Left out: spills around `bpf_fastcall` helpers, which kernels from 6.12 on remove first; programs without `CAP_BPF`, whose
+//! Left out: programs without `CAP_BPF`, whose
 //! dead code is kept as traps; a limit on growth (a million instructions grow to nineteen million at most, which kernels
 //! can hold). The passes after the nops (context access, division by zero, helper inlining, `may_goto` with its
 //! stack slots) do not touch the program that is answered, which runs on our own executor: [`late_fixups`] applies them
@@ -22,7 +22,6 @@ mod late;
 mod normalise;
 mod packet;
 mod plan;
-mod provenance;
 mod result;
 mod text;
 mod upper_half;
@@ -133,6 +132,9 @@ fn finish(program: &Program, facts: &Facts, plan: &Plan, text: &Text) -> Rewritt
         stack_depth: text.subprogs().iter().map(|s| s.depth).collect(),
         inlined: inlined.collect(),
         kept: kept.map(|(at, (_, origin))| (*origin, InsnIdx(at as u32))).collect(),
+        keeping_calls: facts.fastcall.calls.iter().filter_map(|(call, _)| start_of(*call)).collect(),
+        ctx_accesses: facts.ctx_accesses.clone(),
+        call_maps: facts.call_maps.clone(),
         writes_packet: facts.writes_packet,
     }
 }
@@ -153,6 +155,8 @@ mod align;
 mod labels_test;
 #[cfg(test)]
 mod late_tests;
+#[cfg(test)]
+mod provenance;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

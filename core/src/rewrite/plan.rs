@@ -38,7 +38,7 @@ impl Plan {
             let SiteState::Fit(callback) = site.state else {
                 continue;
             };
-            let depth = facts.stack_depth.get(site.subprog.at()).copied().unwrap_or(0);
+            let depth = facts.depth_left(site.subprog);
             let extra = LOOP_SPILL_BYTES as u16 + depth.wrapping_neg() % 8;
             if let Some(slot) = plan.extra_stack.get_mut(site.subprog.at()) {
                 *slot = extra;

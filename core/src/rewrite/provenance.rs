@@ -1,7 +1,7 @@
 //! Where the pointers come from that the late passes care for: the context, and the map of a lookup.
 //!
-//! The kernel's verifier leaves these facts with each instruction; here they are found again in the rewritten program, by
-//! following registers and stack slots over all paths. What may be the context on some path counts as the context, since the
+//! The verifier leaves these facts with each instruction. For tests of the rewrite alone, without the verifier, they are found
+//! here by following registers and stack slots over all paths. What may be the context on some path counts as the context, since the
 //! kernel refuses an access that has it on one path and something else on another.
 //!
 //! Left out: pointers that travel through memory other than the own frame's slots.
@@ -89,6 +89,22 @@ pub(super) struct Provenance {
     pub ctx_accesses: BTreeSet<InsnIdx>,
     /// First argument of each helper call.
     pub first_args: BTreeMap<InsnIdx, Kind>,
+}
+
+impl Provenance {
+    /// As in [`Facts`](crate::verifier::Facts).
+    pub fn ctx_accesses(&self) -> Vec<InsnIdx> {
+        self.ctx_accesses.iter().copied().collect()
+    }
+
+    /// As in [`Facts`](crate::verifier::Facts).
+    pub fn call_maps(&self) -> Vec<(InsnIdx, u32)> {
+        let map = |(at, kind): (&InsnIdx, &Kind)| match kind {
+            Kind::Map(n) => Some((*at, u32::from(*n))),
+            _ => None,
+        };
+        self.first_args.iter().filter_map(map).collect()
+    }
 }
 
 /// Follows the pointers of a program.

@@ -18,6 +18,13 @@ pub struct Rewritten {
     pub inlined: Vec<InlinedLoop>,
     /// The helper calls of `bpf_loop` that stayed: original place and new place.
     pub kept: Vec<(InsnIdx, InsnIdx)>,
+    /// The helper calls around which spills and fills were removed, ascending: they keep R1 to R5.
+    pub keeping_calls: Vec<InsnIdx>,
+    /// The loads and stores of the context, by their place in the original program, ascending.
+    pub ctx_accesses: Vec<InsnIdx>,
+    /// The helper calls that are always given the same map, by their place in the original program, with the map's index,
+    /// ascending.
+    pub call_maps: Vec<(InsnIdx, u32)>,
     /// The program writes to the packet through a pointer, which some kernels prepare at its entry.
     pub writes_packet: bool,
 }

@@ -1,9 +1,10 @@
 //! Small programs with labels, and facts for them, for the tests of this room.
 
+use super::provenance::provenance;
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::program::{Func, Layout, Program, SubprogIdx};
-use crate::verifier::{Facts, LoopSite, SiteState};
+use crate::verifier::{Facts, FastcallRemoval, LoopSite, SiteState};
 
 /// One line of a test program. Labels are numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +96,7 @@ pub fn all_fit(program: &Program, stack_depth: &[u16]) -> Facts {
             loops.push(LoopSite { insn: at, subprog: layout.containing(at), state: SiteState::Fit(callback) });
         }
     }
+    let provenance = provenance(program, &layout);
     let mut depth = stack_depth.to_vec();
     depth.resize(layout.len(), 0);
     Facts {
@@ -103,6 +105,9 @@ pub fn all_fit(program: &Program, stack_depth: &[u16]) -> Facts {
         layout,
         loops,
         stack_depth: depth,
+        fastcall: FastcallRemoval::default(),
+        ctx_accesses: provenance.ctx_accesses(),
+        call_maps: provenance.call_maps(),
         insns_processed: 7,
         writes_packet: false,
     }

@@ -38,17 +38,26 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// The original program with its folded branches; instructions of which the facts say nothing count as seen.
+    /// The original program with its folded branches and without spills around calls that keep R1 to R5; instructions of which the facts say nothing count as seen.
     pub fn new(program: &Program, facts: &Facts) -> Text {
         let len = program.insns.len();
         let mut seen = facts.seen.clone();
         seen.resize(len, true);
-        let depth = |n: usize| facts.stack_depth.get(n).copied().unwrap_or(0);
+        let depth = |n: usize| facts.depth_left(SubprogIdx(n as u16));
         let subprogs = facts.layout.starts().iter().enumerate();
         let mut insns = program.insns.clone();
         for (at, off) in &facts.folded {
             if let Some(insn) = insns.get_mut(at.at()) {
                 *insn = Insn::new(opcode::JA, 0, 0, *off, 0);
+            }
+        }
+        for (call, pairs) in &facts.fastcall.calls {
+            let call = call.at();
+            let around = (1..=usize::from(*pairs)).flat_map(|n| [call.checked_sub(n), call.checked_add(n)]);
+            for at in around.flatten() {
+                if let Some(insn) = insns.get_mut(at) {
+                    *insn = Insn::new(opcode::JA, 0, 0, 0, 0);
+                }
             }
         }
         Text {

@@ -6,13 +6,15 @@
 use super::branch::widen;
 use super::log::Touched;
 use super::signature::Misfit;
-use super::state::{Frame, Kind, Reg, RetRange};
+use super::state::{Frame, Kind, Reference, Reg, RetRange};
 use super::verdict::Unfit;
 use super::walker::{Check, Next, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Reg as RegNo};
 use crate::kernel::ctx::{self, LegacyLoads, ProgKind, RetvalRange};
-use crate::kernel::{CallbackWalk, GlobalCalls, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck};
+use crate::kernel::{
+    CallbackWalk, GlobalCalls, GlobalPacketMoves, LeavesCallback, LegacyLoadPaths, ReferenceScope, ReturnCheck,
+};
 use crate::program::SubprogIdx;
 
 /// R0 to R5, which a call does not keep.
@@ -20,6 +22,12 @@ use crate::program::SubprogIdx;
 pub(super) const CALLER_SAVED: [RegNo; 6] = [RegNo::R0, RegNo::R1, RegNo::R2, RegNo::R3, RegNo::R4, RegNo::R5];
 /// What the callbacks of loops and of map iteration return.
 pub(super) const GO_ON_OR_STOP: RetRange = RetRange { min: 0, max: 1 };
+
+/// A line for each reference that is still held.
+fn unreleased<'r>(refs: impl Iterator<Item = &'r Reference>) -> String {
+    let line = |r: &Reference| format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn);
+    refs.map(line).collect::<Vec<_>>().join("\n")
+}
 
 /// The line that refuses a number outside of a range.
 ///
@@ -105,7 +113,8 @@ impl Walker<'_> {
             let text = format!("Caller passes invalid args into func#{}{name}", subprog.0);
             return Err(Stop::Reject { errno, text });
         }
-        let changes_packet = info.changes_packet_data;
+        let changes_packet =
+            info.changes_packet_data && self.rules.walk.global_packet_moves == GlobalPacketMoves::Followed;
         let void = matches!(&info.signature, Some(Ok(signature)) if signature.void);
         self.subprogs[subprog.at()].called = true;
         let n = subprog.0;
@@ -228,14 +237,15 @@ impl Walker<'_> {
                 if depth > 0 && !in_callback {
                     return Ok(());
                 }
-                let own = |r: &&super::state::Reference| !in_callback || usize::from(r.frame) == depth;
-                match frame.refs.iter().rfind(own) {
-                    Some(r) => Err(Stop::invalid(format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn))),
-                    None => Ok(()),
+                let own = |r: &&Reference| !in_callback || usize::from(r.frame) == depth;
+                match unreleased(frame.refs.iter().filter(own)) {
+                    text if text.is_empty() => Ok(()),
+                    text => Err(Stop::invalid(text)),
                 }
             }
             ReferenceScope::PerPath if depth == 0 && !self.cur.frame(0).refs.is_empty() => {
-                Err(Stop::invalid("BPF_EXIT instruction in main prog would lead to reference leak"))
+                let refs = unreleased(self.cur.frame(0).refs.iter());
+                Err(Stop::invalid(format!("{refs}\nBPF_EXIT instruction in main prog would lead to reference leak")))
             }
             ReferenceScope::PerPath => Ok(()),
         }

@@ -32,8 +32,14 @@ struct Caller {
 ///
 /// Kernel: `check_max_stack_depth` (6.1 … 7.3).
 #[doc(alias = "check_max_stack_depth")]
-pub(super) fn check(structure: &Structure, facts: &[SubprogFacts], prog_type: ProgType, rules: &Rules) -> Check {
-    let walk = Walk { structure, facts, rules, private: has_private_stack(structure, prog_type, rules) };
+pub(super) fn check(
+    structure: &Structure,
+    facts: &[SubprogFacts],
+    depths: &[u16],
+    prog_type: ProgType,
+    rules: &Rules,
+) -> Check {
+    let walk = Walk { structure, facts, depths, rules, private: has_private_stack(structure, prog_type, rules) };
     walk.run()
 }
 
@@ -50,6 +56,8 @@ fn has_private_stack(structure: &Structure, prog_type: ProgType, rules: &Rules) 
 struct Walk<'a> {
     structure: &'a Structure,
     facts: &'a [SubprogFacts],
+    /// Use of the stack by subprogram, in bytes, without spills that will be removed.
+    depths: &'a [u16],
     rules: &'a Rules,
     private: bool,
 }
@@ -141,7 +149,7 @@ impl Walk<'_> {
     /// Kernel: `round_up_stack_depth` (6.8 … 7.3).
     #[doc(alias = "round_up_stack_depth")]
     fn cost(&self, subprog: SubprogIdx) -> u32 {
-        let depth = u32::from(self.facts[subprog.at()].depth);
+        let depth = u32::from(self.depths[subprog.at()]);
         match self.rules.walk.stack_rounding {
             StackRounding::To32 => depth.max(1).next_multiple_of(32),
             StackRounding::To16 => depth.next_multiple_of(16),

@@ -3,10 +3,11 @@
 use super::depth;
 use super::liveness::Liveness;
 use super::log::{self, Believed, Log, LogLevel};
+use super::state::Kind;
 use super::structure::{self, Structure};
 use super::tables::{analyse_liveness, live_registers};
-use super::verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
-use super::walker::{Check, Statistics, Stop, Walker};
+use super::verdict::{Errno, Facts, FastcallRemoval, LoopSite, Rejection, SiteState, Unsupported, Verdict};
+use super::walker::{Check, InsnFacts, Statistics, Stop, Walker};
 use crate::btf::Linkage;
 use crate::isa::{InsnIdx, Op};
 use crate::kernel::limits::HELPER_LOOP;
@@ -80,7 +81,7 @@ fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u3
     let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), log, walk_max);
     let verdict = match walk_program(&mut walker) {
         Ok(()) => Verdict::Accepted(facts(&walker)),
-        Err(stop) => refused(&walker, stop),
+        Err(stop) => refused(&mut walker, stop),
     };
     finish(verdict, walker.log.take(), &walker.statistics)
 }
@@ -119,7 +120,38 @@ fn walk_program(walker: &mut Walker<'_>) -> Check {
             }
         }
     }
-    depth::check(walker.structure, &walker.subprogs, walker.program.prog_type, walker.rules)
+    let removal = fastcall_removal(walker);
+    let depths = if removal.calls.is_empty() { stack_depths(walker) } else { removal.stack_depth };
+    depth::check(walker.structure, &walker.subprogs, &depths, walker.program.prog_type, walker.rules)
+}
+
+fn stack_depths(walker: &Walker<'_>) -> Vec<u16> {
+    walker.subprogs.iter().map(|s| s.depth).collect()
+}
+
+/// What goes of the spills around calls that keep R1 to R5: all of a subprogram in which nothing else uses their slots.
+///
+/// Kernel: `remove_fastcall_spills_fills` (6.12 … 7.3), the deciding half.
+#[doc(alias = "remove_fastcall_spills_fills")]
+fn fastcall_removal(walker: &Walker<'_>) -> FastcallRemoval {
+    let structure = walker.structure;
+    let subprog_of = |at: InsnIdx| structure.layout.containing(at);
+    let stays = |at: InsnIdx| walker.subprogs[subprog_of(at).at()].patterns_below == i16::MIN;
+    let calls: Vec<(InsnIdx, u8)> = structure.fastcall.calls.iter().filter(|(at, _)| !stays(*at)).copied().collect();
+    if calls.is_empty() {
+        return FastcallRemoval::default();
+    }
+    let mut same_stack = stack_depths(walker);
+    let mut stack_depth = same_stack.clone();
+    for (call, _) in &calls {
+        let subprog = subprog_of(*call);
+        let above = walker.subprogs[subprog.at()].patterns_below.unsigned_abs();
+        same_stack[subprog.at()] = above;
+        if !structure.fastcall.stack(subprog).keep {
+            stack_depth[subprog.at()] = above;
+        }
+    }
+    FastcallRemoval { calls, stack_depth, same_stack }
 }
 
 fn globals(structure: &Structure) -> Vec<SubprogIdx> {
@@ -138,9 +170,15 @@ fn next_called(walker: &Walker<'_>) -> Option<SubprogIdx> {
     })
 }
 
-fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
+fn refused(walker: &mut Walker<'_>, stop: Stop) -> Verdict {
     match stop {
-        Stop::Reject { errno, text } => rejected(walker, errno, text, None),
+        Stop::Reject { errno, text } => {
+            if let Some(log) = &mut walker.log {
+                log.message(&text);
+            }
+            let reason = text.rsplit_once('\n').map_or(text.as_str(), |(_, last)| last).to_owned();
+            rejected(walker, errno, reason, None)
+        }
         Stop::Bug { warning, line } => match walker.rules.walk.bug_report {
             BugReport::Line => rejected(walker, Errno::EFAULT, format!("verifier bug: {warning}"), None),
             BugReport::Warning => {
@@ -154,6 +192,18 @@ fn refused(walker: &Walker<'_>, stop: Stop) -> Verdict {
 
 fn rejected(walker: &Walker<'_>, errno: Errno, text: String, warning: Option<String>) -> Verdict {
     Verdict::Rejected(Rejection { at: Some(walker.at), errno, text, insns_processed: walker.insns_processed, warning })
+}
+
+fn numbered(insns: &[InsnFacts]) -> impl Iterator<Item = (InsnIdx, &InsnFacts)> {
+    (0..).map(InsnIdx).zip(insns)
+}
+
+/// Kernel: what `convert_ctx_accesses` looks at (6.1 … 7.3).
+fn ctx_accesses(walker: &Walker<'_>) -> Vec<InsnIdx> {
+    let moves =
+        |at: InsnIdx| matches!(walker.structure.ops.get(at.at()), Some(Some(Op::Load { .. } | Op::Store { .. })));
+    let of_ctx = numbered(&walker.insns).filter(|(_, facts)| facts.pointer == Some(Kind::Ctx));
+    of_ctx.map(|(at, _)| at).filter(|at| moves(*at)).collect()
 }
 
 fn facts(walker: &Walker<'_>) -> Facts {
@@ -177,7 +227,10 @@ fn facts(walker: &Walker<'_>) -> Facts {
         layout: structure.layout.clone(),
         seen: walker.insns.iter().map(|i| i.seen).collect(),
         loops,
-        stack_depth: walker.subprogs.iter().map(|s| s.depth).collect(),
+        stack_depth: stack_depths(walker),
+        fastcall: fastcall_removal(walker),
+        ctx_accesses: ctx_accesses(walker),
+        call_maps: numbered(&walker.insns).filter_map(|(at, facts)| Some((at, facts.map??))).collect(),
         insns_processed: walker.insns_processed,
         writes_packet: walker.writes_packet,
         folded: structure

@@ -104,7 +104,7 @@ impl Walker<'_> {
             self.split_cast()?;
         }
         if id == HELPER_TAIL_CALL {
-            return self.after_tail_call();
+            return self.after_tail_call(proto.is(Traits::CHANGES_PACKET));
         }
         if proto.is(Traits::CHANGES_PACKET) {
             self.forget_packet();
@@ -649,17 +649,21 @@ impl Walker<'_> {
         Ok(entered.map_or(Next::Straight, Next::To))
     }
 
-    /// A tail call that succeeds leaves the program; one that fails goes on.
-    fn after_tail_call(&mut self) -> Check<Next> {
+    /// A tail call that succeeds leaves the program; one that fails goes on. Whether the packet may have moved depends on which
+    /// of the two the walk takes the path for: where it knows only one, it takes it for both.
+    fn after_tail_call(&mut self, drops_packet: bool) -> Check<Next> {
+        if self.rules.walk.tail_call_paths == TailCallPaths::Falls {
+            if drops_packet {
+                self.forget_packet();
+            }
+            return Ok(Next::Straight);
+        }
         if self.cur.depth() == 0 {
             return Ok(Next::Straight);
         }
         let in_callback = self.cur.top().callback_range.is_some();
         if in_callback && self.rules.walk.leaves_callback == LeavesCallback::Refused {
             return Err(Stop::invalid("cannot tail call within callback"));
-        }
-        if self.rules.walk.tail_call_paths == TailCallPaths::Falls {
-            return Ok(Next::Straight);
         }
         let next = self.at.next();
         self.push_branch(next)?;
@@ -675,7 +679,7 @@ impl Walker<'_> {
 fn fits_object(kind: Kind, arg: Arg) -> Check {
     match (kind, arg) {
         (Kind::Object(Object::Task | Object::TrustedTask), Arg::Task)
-        | (Kind::Object(Object::Sock { .. }), Arg::AnySock | Arg::ReleasedSock) => Ok(()),
+        | (Kind::Object(Object::Sock { .. }), Arg::AnySock | Arg::AnySockOrNull | Arg::ReleasedSock) => Ok(()),
         (Kind::Object(_), _) => Err(Stop::unsupported("an object of the kernel as argument")),
         _ => Ok(()),
     }

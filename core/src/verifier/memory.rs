@@ -14,7 +14,7 @@ use crate::isa::{AtomicOp, Imm64, Operand, Reg as RegNo, Size, Width};
 use crate::kernel::ctx::{self, CtxAccess, CtxUse, MayBeNull, PacketAccess, PointerRule, ProgKind, SockKind};
 use crate::kernel::limits::VAR_OFF_MAX;
 use crate::kernel::maps;
-use crate::kernel::{MainAsCallback, MapType, PointerOffset, StoreToCtx};
+use crate::kernel::{LoadAcquireCheck, MainAsCallback, MapType, PointerOffset, StoreToCtx};
 
 /// Alignment that the network stack gives to packets, in bytes.
 const IP_ALIGN: i64 = 2;
@@ -93,8 +93,12 @@ impl Walker<'_> {
         match op {
             AtomicOp::LoadAcquire => {
                 self.read_reg(base)?;
-                self.atomic_allowed(base, "loads from")?;
-                return self.check_load(size, false, src, base, off, true);
+                if self.rules.walk.load_acquire_check == LoadAcquireCheck::BeforeLoad {
+                    self.atomic_allowed(base, "loads from")?;
+                    return self.check_load(size, false, src, base, off, true);
+                }
+                self.check_load(size, false, src, base, off, true)?;
+                return self.atomic_allowed(base, "loads from");
             }
             AtomicOp::StoreRelease => {
                 self.read_reg(src)?;
@@ -377,17 +381,42 @@ impl Walker<'_> {
             let text = "min value is negative, either use unsigned index or do a if (index >=0) check.";
             return Err(Stop::access(format!("R{n} {text}")));
         }
-        if !within(smin.saturating_add(off), bytes, region, zero_size) {
-            return Err(Stop::access(format!("R{n} min value is outside of the allowed memory range")));
+        let from = smin.saturating_add(off);
+        if !within(from, bytes, region, zero_size) {
+            let access = self.access_outside(base, from, bytes, region);
+            return Err(Stop::access(format!("{access}\nR{n} min value is outside of the allowed memory range")));
         }
         if umax >= VAR_OFF_MAX as u64 {
             let text = "unbounded memory access, make sure to bounds check any such access";
             return Err(Stop::access(format!("R{n} {text}")));
         }
-        if !within((umax as i64).saturating_add(off), bytes, region, zero_size) {
-            return Err(Stop::access(format!("R{n} max value is outside of the allowed memory range")));
+        let to = (umax as i64).saturating_add(off);
+        if !within(to, bytes, region, zero_size) {
+            let access = self.access_outside(base, to, bytes, region);
+            return Err(Stop::access(format!("{access}\nR{n} max value is outside of the allowed memory range")));
         }
         Ok(())
+    }
+
+    /// The line of the log before the reason, for an access of `bytes` bytes at `off` that leaves a region.
+    ///
+    /// Kernel: `__check_mem_access` (6.1 … 7.3).
+    #[doc(alias = "__check_mem_access")]
+    fn access_outside(&self, base: RegNo, off: i64, bytes: u32, region: u32) -> String {
+        let pointer = self.reg(base);
+        let (off, n) = (off as i32, base.n());
+        match pointer.kind {
+            Kind::MapKey { .. } => format!("invalid access to map key, key_size={region} off={off} size={bytes}"),
+            Kind::MapValue { .. } => format!("invalid access to map value, value_size={region} off={off} size={bytes}"),
+            Kind::Packet { .. } | Kind::PacketMeta { .. } => {
+                let id = pointer.id;
+                format!("invalid access to packet, off={off} size={bytes}, R{n}(id={id},off={off},r={region})")
+            }
+            Kind::Ctx if self.rules.walk.pointer_offset == PointerOffset::Folded => {
+                format!("invalid access to context, ctx_size={region} off={off} size={bytes}")
+            }
+            _ => format!("invalid access to memory, mem_size={region} off={off} size={bytes}"),
+        }
     }
 
     /// Kernel: `check_packet_access` (6.1 … 7.3).
@@ -412,7 +441,11 @@ impl Walker<'_> {
         if range < 0 {
             return Err(Stop::invalid(outside));
         }
-        if within(off, bytes, range as u32, zero_size) { Ok(()) } else { Err(Stop::access(outside)) }
+        if within(off, bytes, range as u32, zero_size) {
+            return Ok(());
+        }
+        let access = self.access_outside(base, off, bytes, range as u32);
+        Err(Stop::access(format!("{access}\n{outside}")))
     }
 
     /// Kernel: `check_map_access_type`, `check_map_access` and the map case of `check_mem_access` (6.1 … 7.3).

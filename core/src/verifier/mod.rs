@@ -39,4 +39,4 @@ mod walker;
 
 pub use facts::{believed_at, verify, verify_with_log, verify_within, verify_within_with_log};
 pub use log::{Believed, LogLevel};
-pub use verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};
+pub use verdict::{Errno, Facts, FastcallRemoval, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};

@@ -11,7 +11,7 @@ use super::verdict::Errno;
 use super::walker::{Check, Stop, Walker};
 use crate::isa::Reg as RegNo;
 use crate::kernel::helpers::MemAccess;
-use crate::kernel::{ArgTags, HelperAccess, NullArgument};
+use crate::kernel::{ArgTags, HelperAccess, NullArgument, NullForNonnull};
 use crate::program::SubprogIdx;
 
 /// A caller that does not fit: the error number of the load, if the callee is global.
@@ -89,7 +89,8 @@ impl Walker<'_> {
                         format!("R{} is a packet pointer, but func#{} may change packet data", reg.n(), subprog.0);
                     return Err(Stop::invalid(text));
                 }
-                let null = state.kind.is_nullable() || tags == ArgTags::WithUntrusted && state.is_null();
+                let refuses_null = self.rules.walk.null_for_nonnull == NullForNonnull::Refused;
+                let null = state.kind.is_nullable() || refuses_null && state.is_null();
                 if nullable || !null {
                     return Ok(());
                 }

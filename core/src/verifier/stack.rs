@@ -112,12 +112,28 @@ impl Walker<'_> {
         *depth = (*depth).max(bytes);
     }
 
+    /// Spills around calls stay once anything else uses their slots. What a helper reads, or writes at an offset or of a size that
+    /// is not known, does not count, nor what a callee reads of its caller's.
+    ///
+    /// Kernel: `check_fastcall_stack_contract` (6.12 … 7.3).
+    #[doc(alias = "check_fastcall_stack_contract")]
+    fn note_use_of_patterns(&mut self, frame: usize, off: i64) {
+        let subprog = self.cur.frame(frame).subprog;
+        let below = &mut self.subprogs[subprog.at()].patterns_below;
+        if off < i64::from(*below) && !self.structure.fastcall.holds(self.at) {
+            *below = i16::MIN;
+        }
+    }
+
     /// A load from the stack into `dst`, or the reading half of an atomic when there is none.
     ///
     /// Kernel: `check_stack_read` (6.1 … 7.3).
     #[doc(alias = "check_stack_read")]
     pub fn read_stack(&mut self, base: RegNo, off: i64, size: u32, dst: Option<RegNo>) -> Check {
         let range = self.stack_range(base, off, i64::from(size), By::Instruction, Access::Read)?;
+        // A read at a known offset is held against the patterns of the function that reads, whoever's stack it is.
+        let reader = if range.fixed { self.cur.depth() } else { range.frame };
+        self.note_use_of_patterns(reader, range.min);
         if range.fixed {
             return self.read_stack_fixed(base, range.frame, range.min, size as usize, dst);
         }
@@ -296,6 +312,7 @@ impl Walker<'_> {
     #[doc(alias = "check_stack_write")]
     pub fn write_stack(&mut self, base: RegNo, off: i64, size: u32, value: Option<Operand>) -> Check {
         let range = self.stack_range(base, off, i64::from(size), By::Instruction, Access::Write)?;
+        self.note_use_of_patterns(range.frame, range.min);
         if range.fixed {
             self.write_stack_fixed(base, range.frame, range.min, size as usize, value)
         } else {

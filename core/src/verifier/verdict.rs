@@ -84,11 +84,39 @@ pub struct Facts {
     pub loops: Vec<LoopSite>,
     /// Deepest use of the stack by subprogram, in bytes, before any rewrite.
     pub stack_depth: Vec<u16>,
+    /// What of the stack is left once spills around calls that keep R1 to R5 are removed.
+    pub fastcall: FastcallRemoval,
+    /// The loads and stores of the context, ascending.
+    pub ctx_accesses: Vec<InsnIdx>,
+    /// The helper calls that all paths give the same map, with that map's index, ascending.
+    pub call_maps: Vec<(InsnIdx, u32)>,
     /// Instructions walked, over all paths.
     pub insns_processed: u32,
     /// Some path writes to the packet through a pointer.
     #[doc(alias = "seen_direct_write")]
     pub writes_packet: bool,
+}
+
+/// Spills and fills around calls that keep R1 to R5, which the rewrite removes. All empty where there are none.
+///
+/// Kernel: `remove_fastcall_spills_fills` (6.12 … 7.3).
+#[doc(alias = "remove_fastcall_spills_fills")]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FastcallRemoval {
+    /// The calls with the number of their spills, each of which has a fill, ascending.
+    pub calls: Vec<(InsnIdx, u8)>,
+    /// Use of the stack by subprogram, in bytes, without what was removed.
+    pub stack_depth: Vec<u16>,
+    /// Bytes below R10 by subprogram that hold the same whether or not spills were removed.
+    pub same_stack: Vec<u16>,
+}
+
+impl Facts {
+    /// Use of a subprogram's stack when loops are inlined, in bytes.
+    pub fn depth_left(&self, subprog: SubprogIdx) -> u16 {
+        let depths = if self.fastcall.calls.is_empty() { &self.stack_depth } else { &self.fastcall.stack_depth };
+        depths.get(subprog.at()).copied().unwrap_or(0)
+    }
 }
 
 /// One call of `bpf_loop` in the program.

@@ -13,7 +13,7 @@ use super::structure::Marks as Points;
 use super::walker::{Check, Checkpoint, Stop, Walker};
 use crate::isa::{InsnIdx, Op};
 use crate::kernel::{
-    Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, RangeModel, SingularIds, StateCleaning,
+    Backtracking, CallbackWalk, ForcedCheckpoints, LoopPrecision, LoopStates, RangeModel, SingularIds, StateCleaning,
 };
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -203,10 +203,12 @@ impl Walker<'_> {
         let (at, depth) = (self.at, self.cur.depth());
         if let Some(log) = &mut self.log {
             log.message(&format!("infinite loop detected at insn {at}"));
-            log.put(format_args!("cur state:"));
-            log.state(&self.cur, depth);
-            log.put(format_args!("old state:"));
-            log.state(&self.checkpoints[old as usize].state, depth);
+            if self.rules.log.loop_states == LoopStates::Written {
+                log.put(format_args!("cur state:"));
+                log.state(&self.cur, depth);
+                log.put(format_args!("old state:"));
+                log.state(&self.checkpoints[old as usize].state, depth);
+            }
         }
         Stop::invalid(format!("infinite loop detected at insn {at}"))
     }

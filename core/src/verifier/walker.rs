@@ -22,7 +22,7 @@ use std::rc::Rc;
 /// Why the walk ends before all paths are seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// The program is refused.
+    /// The program is refused. The last line of the text is the reason; lines before it stand in the log alone.
     Reject { errno: Errno, text: String },
     /// The kernel contradicts itself: `EFAULT`. Newer ones say so in the program's log, older ones in their own; `line` is
     /// what some of those put into the program's log besides.
@@ -126,8 +126,17 @@ pub(super) struct SubprogFacts {
     pub called: bool,
     /// A global function that was verified.
     pub verified: bool,
+    /// Offset from R10 below which only fastcall patterns use the stack, as far as paths have shown.
+    pub patterns_below: i16,
     /// A caller did not fit the prototype: it is not looked at again.
     pub unreliable: bool,
+}
+
+impl SubprogFacts {
+    fn before_walk(structure: &Structure, n: usize) -> SubprogFacts {
+        let stack = structure.fastcall.stack(SubprogIdx(n as u16));
+        SubprogFacts { patterns_below: stack.off, ..SubprogFacts::default() }
+    }
 }
 
 /// What the last line of a log counts.
@@ -210,7 +219,7 @@ impl<'a> Walker<'a> {
             checkpoints: Vec::new(),
             visits: Visits::new(program.insns.len()),
             insns: vec![InsnFacts::default(); program.insns.len()],
-            subprogs: vec![SubprogFacts::default(); structure.layout.len()],
+            subprogs: (0..structure.layout.len()).map(|n| SubprogFacts::before_walk(structure, n)).collect(),
             id_gen: 0,
             insns_processed: 0,
             walk_max,
@@ -349,7 +358,10 @@ impl<'a> Walker<'a> {
         if let Some(log) = &mut self.log {
             log.line(format_args!("{line}"));
         }
-        self.remark = Some(line);
+        self.remark = Some(match line.rsplit_once('\n') {
+            Some((_, last)) => last.into(),
+            None => line,
+        });
     }
 
     fn log_function_end(&mut self, subprog: SubprogIdx) {

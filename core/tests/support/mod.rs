@@ -7,8 +7,12 @@ use loopdiff::kernel::limits::{HELPER_LOOP, INLINED_LOOP_LEN, LOOP_SPILL_BYTES};
 use loopdiff::program::{Layout, Program, subprog_target};
 
 /// Rules that allow all that some modelled kernel allows.
-pub const RULES: ExecRules =
-    ExecRules { uninit_stack_read: UninitStackRead::Masked, frames_max: 16, packet_end: PacketEnd::Set };
+pub const RULES: ExecRules = ExecRules {
+    uninit_stack_read: UninitStackRead::Masked,
+    frames_max: 16,
+    global_calls_restart: false,
+    packet_end: PacketEnd::Set,
+};
 
 /// A program in some form, with what a [`Form`] borrows.
 pub struct Ready {
@@ -27,6 +31,8 @@ impl Ready {
             layout: &self.layout,
             stack_depth: &self.stack_depth,
             own_depth: &self.own_depth,
+            same_depth: &[],
+            keeping_calls: &[],
             subprogs: &[],
             references: &[],
             sites: &self.sites,

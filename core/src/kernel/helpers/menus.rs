@@ -313,7 +313,8 @@ static SYSCALL: Menu = Menu {
         unmodelled("sk_storage_get"),
         unmodelled("sk_storage_delete"),
         unmodelled("sock_from_file"),
-        unmodelled("get_socket_cookie"),
+        has(&s::GET_SOCKET_PTR_COOKIE).only(Span::until(V6_1)),
+        has(&s::GET_SOCKET_PTR_COOKIE_6_12).only(SINCE_6_12),
         unmodelled("xdp_get_buff_len"),
         unmodelled("d_path"),
         // Only where a trampoline calls the program.

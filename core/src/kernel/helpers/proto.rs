@@ -130,6 +130,8 @@ pub enum Arg {
     SocketOrNull,
     /// A socket, or a kernel's object that is one (`ARG_PTR_TO_BTF_ID_SOCK_COMMON`).
     AnySock,
+    /// The same or null (`ARG_PTR_TO_BTF_ID_SOCK_COMMON | PTR_MAYBE_NULL`).
+    AnySockOrNull,
     /// The same; the call releases its reference (`ARG_PTR_TO_BTF_ID_SOCK_COMMON | OBJ_RELEASE`).
     ReleasedSock,
     /// A lock in a map's value (`ARG_PTR_TO_SPIN_LOCK`).
@@ -215,7 +217,11 @@ impl Arg {
     pub const fn may_be_null(self) -> bool {
         matches!(
             self,
-            Arg::CtxOrNull | Arg::StackOrNull | Arg::SocketOrNull | Arg::Mem(MemArg { null: Null::Allowed, .. })
+            Arg::CtxOrNull
+                | Arg::StackOrNull
+                | Arg::SocketOrNull
+                | Arg::AnySockOrNull
+                | Arg::Mem(MemArg { null: Null::Allowed, .. })
         )
     }
 
@@ -243,10 +249,12 @@ impl Arg {
             Arg::RingbufMem => &[RegClass::RingbufMem],
             Arg::Sock => SOCK_CLASSES.get(..4).unwrap_or(SOCK_CLASSES),
             Arg::SocketOrNull => &[RegClass::Sock(SockKind::Full)],
-            Arg::AnySock | Arg::ReleasedSock if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) => {
+            Arg::AnySock | Arg::AnySockOrNull | Arg::ReleasedSock
+                if Span::until(KernelVersion::V6_1).holds(rules.tables.helpers) =>
+            {
                 SOCK_CLASSES.get(..5).unwrap_or(SOCK_CLASSES)
             }
-            Arg::AnySock | Arg::ReleasedSock => SOCK_CLASSES,
+            Arg::AnySock | Arg::AnySockOrNull | Arg::ReleasedSock => SOCK_CLASSES,
             Arg::Func => &[RegClass::Func],
             Arg::StackOrNull => &[RegClass::Stack],
             Arg::Timer => &[RegClass::MapValue],

@@ -20,6 +20,8 @@ protos! {
     SK_FULLSOCK = sk_fullsock(Sock) -> SocketOrNull, CASTS;
     TCP_SOCK = tcp_sock(Sock) -> TcpSockOrNull, CASTS;
     GET_LISTENER_SOCK = get_listener_sock(Sock) -> SocketOrNull;
+    GET_SOCKET_PTR_COOKIE = get_socket_cookie(AnySock) -> Integer;
+    GET_SOCKET_PTR_COOKIE_6_12 = get_socket_cookie(AnySockOrNull) -> Integer;
     SK_CGROUP_ID = sk_cgroup_id(AnySock) -> Integer;
     SK_ANCESTOR_CGROUP_ID = sk_ancestor_cgroup_id(AnySock, Anything) -> Integer;
     TCP_CHECK_SYNCOOKIE = tcp_check_syncookie(AnySock, READ, Size, READ, Size) -> Integer, GPL_ONLY, PACKET_ARGS;

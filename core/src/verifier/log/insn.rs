@@ -1,10 +1,11 @@
 //! Instructions in the kernel's own dialect: `(b7) r1 = 10`, `(15) if r1 == 0x5 goto pc+3`, `(85) call bpf_loop#181`.
 //!
-//! Stands for `print_bpf_insn` of `disasm.c` (6.1 … 7.3). The dialect did not change but for instructions that were added.
+//! Stands for `print_bpf_insn` of `disasm.c` (6.1 … 7.3). The dialect did not change but for instructions that were added; one
+//! that a kernel does not know stands there as what it would be without what was added.
 
 use crate::isa::{Insn, opcode};
-use crate::kernel::Rules;
 use crate::kernel::helpers::helper_log_name;
+use crate::kernel::{InsnSet, Rules};
 use std::fmt::Write;
 
 const CLASSES: [&str; 8] = ["ld", "ldx", "st", "stx", "alu", "jmp", "jmp32", "alu64"];
@@ -20,9 +21,14 @@ const SIGNED_SIZES: [&str; 4] = ["s32", "s16", "s8", ""];
 #[doc(alias = "print_bpf_insn")]
 pub(super) fn write(out: &mut String, insn: Insn, next: Option<Insn>, rules: &Rules) {
     let code = insn.code;
+    let known = rules.structure.insn_set;
     // Writing to a string cannot fail.
     let _ = match code & 7 {
+        4 | 7 if known == InsnSet::V3 => alu(out, Insn { off: 0, ..insn }),
         4 | 7 => alu(out, insn),
+        3 if code & 0xe0 == 0xc0 && matches!(insn.imm, 0x100 | 0x110) && known < InsnSet::Ordered => {
+            write!(out, "BUG_{code:02x}")
+        }
         3 => store_register(out, insn),
         2 if code & 0xe0 == 0x60 => {
             write!(out, "({code:02x}) *({} *)(r{} {:+}) = {}", size(code), insn.dst(), insn.off, insn.imm)

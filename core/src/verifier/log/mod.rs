@@ -394,6 +394,10 @@ pub(super) fn refusal(verdict: &Verdict) -> String {
         Verdict::Unsupported(unsupported) => format!("not modelled: {}", unsupported.what),
         Verdict::Accepted(_) => String::new(),
     };
+    if reason.starts_with('(') {
+        // Words of ours: the kernel says nothing, and counts nothing.
+        return reason + "\n";
+    }
     format!(
         "{reason}\nprocessed 0 insns (limit {INSNS_PROCESSED_MAX}) max_states_per_insn 0 total_states 0 peak_states 0 \
          mark_read 0\n"

@@ -207,6 +207,8 @@ impl Printer<'_> {
         if reg.reference != 0 {
             match self.rules.log.references {
                 ReferenceStyle::RefObjId => list.add(format_args!("ref_obj_id={}", reg.reference)),
+                // What was acquired is its own reference.
+                ReferenceStyle::ParentId if reg.id == reg.reference => {}
                 ReferenceStyle::ParentId => list.add(format_args!("parent_id={}", reg.reference)),
             }
         }

@@ -29,6 +29,68 @@ f:
     exit
 ";
 
+const MAP_HEAD: &str =
+    ";;! maps = [{ name = \"m\", type = \"array\", key_size = 4, value_size = 8, max_entries = 1 }]\n";
+const XDP_HEAD: &str = ";;! prog_type = \"xdp\"\n";
+
+/// What leaves a region is told before the reason, in the words for its kind; the reason alone is the rejection's.
+#[test]
+fn the_access_stands_before_the_reason() {
+    let value = format!("{MAP_HEAD}main:\n r1 = map.m+0 ll\n r0 = *(u64 *)(r1 + 4)\n exit\n");
+    let packet = format!(
+        "{XDP_HEAD}main:\n r2 = *(u32 *)(r1 + 0)\n r3 = *(u32 *)(r1 + 4)\n r4 = r2\n r4 += 14\n r0 = 1\n if r4 > r3 goto out\n \
+         r0 = *(u8 *)(r2 + 14)\nout:\n exit\n"
+    );
+    let outside = "R1 min value is outside of the allowed memory range";
+    for (source, versions, access, reason) in [
+        (&value, &KernelVersion::ALL[..], "invalid access to map value, value_size=8 off=4 size=8", outside),
+        (
+            &packet,
+            &KernelVersion::ALL[..3],
+            "invalid access to packet, off=14 size=1, R2(id=0,off=14,r=14)",
+            "R2 offset is outside of the packet",
+        ),
+    ] {
+        for version in versions {
+            let (verdict, log) = verify_with_log(&program(source), &Rules::of(*version), LogLevel::Path);
+            assert!(log.contains(&format!("\n{access}\n{reason}\nprocessed ")), "{version}: {log}");
+            assert!(matches!(&verdict, Verdict::Rejected(r) if r.text == reason), "{version}: {verdict:?}");
+        }
+    }
+}
+
+/// The states of a loop without end are written since 6.7.
+#[test]
+fn endless_loops_and_their_states() {
+    let source = "main:\n r0 = 0\nagain:\n r1 = 1\n if r1 == 1 goto again\n exit\n";
+    for version in KernelVersion::ALL {
+        let log = log(source, version, LogLevel::Path);
+        assert!(log.contains("infinite loop detected at insn"), "{version}: {log}");
+        let states = log.contains("cur state:") && log.contains("old state:");
+        assert_eq!(states, version != KernelVersion::V6_1, "{version}: {log}");
+    }
+}
+
+/// What a kernel does not know it writes as what is left of it.
+#[test]
+fn instructions_that_a_kernel_does_not_know() {
+    let shown = |hex: u64, version| {
+        let mut out = String::new();
+        insn::write(&mut out, Insn::from_bytes(hex.to_be_bytes()), None, &Rules::of(version));
+        out
+    };
+    use KernelVersion::{V6_1, V6_12, V6_18};
+    for (hex, version, expected) in [
+        (0xbf62_0800_0000_0000, V6_1, "(bf) r2 = r6"),
+        (0xbf62_0800_0000_0000, V6_12, "(bf) r2 = (s8)r6"),
+        (0x3f72_0100_0000_0000, V6_1, "(3f) r2 /= r7"),
+        (0xdb67_0000_0001_0000, V6_12, "BUG_db"),
+        (0xdb67_0000_0001_0000, V6_18, "(db) r7 = load_acquire((u64 *)(r6 +0))"),
+    ] {
+        assert_eq!(shown(hex, version), expected, "{version}");
+    }
+}
+
 /// The path that ends well is gone. A state that stood behind the last line before it leaves a blank for the line's end, as
 /// in the kernels.
 #[test]

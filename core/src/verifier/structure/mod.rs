@@ -20,6 +20,7 @@
 
 mod cfg;
 mod const_fold;
+mod fastcall;
 mod fields;
 mod flow;
 mod func_info;
@@ -36,6 +37,7 @@ mod topo;
 
 pub use cfg::Marks;
 pub use const_fold::{ConstRegs, KnownReg};
+pub use fastcall::{Fastcall, FastcallStack};
 pub use fields::{Fault, check_fields, check_immediate};
 pub use flow::{Postorder, Successors};
 pub use signature::{ArgKind, Signature, SignatureFault};
@@ -103,6 +105,8 @@ pub struct Structure {
     /// Subprograms, callees before callers; empty under rules without constant folding.
     #[doc(alias = "subprog_topo_order")]
     pub topo_order: Vec<SubprogIdx>,
+    /// Spills around calls that need not clobber R1 to R5.
+    pub fastcall: Fastcall,
 }
 
 /// Checks everything that comes before the walk.
@@ -158,11 +162,13 @@ pub fn check(program: &Program, rules: &Rules) -> Result<Structure, Refusal> {
         const_regs: Vec::new(),
         folded: Vec::new(),
         topo_order: Vec::new(),
+        fastcall: Fastcall::default(),
     };
     if rules.const_fold == ConstFold::On {
         const_fold::run(program, &mut structure);
         structure.topo_order = topo::sort(&structure)?;
     }
+    structure.fastcall = fastcall::find(program, &structure, all);
     Ok(structure)
 }
 
