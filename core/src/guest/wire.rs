@@ -84,6 +84,11 @@ fn takes_context_alone(prog_type: ProgType) -> bool {
     )
 }
 
+/// The answers about a program in an agent's response, up to the first record that is none.
+pub fn answers(program: &Program, response: &[u8]) -> Vec<super::Answer> {
+    decode(response).into_iter().map(|reply| super::Answer::of(program, reply)).collect()
+}
+
 /// A program as a record of a request.
 pub fn encode(program: &Program, ask: &Ask) -> Vec<u8> {
     let types = program.type_info();
