@@ -125,3 +125,95 @@ fn of_type(btf: &Btf, id: TypeId) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::{BtfType, Member, VarInfo};
+
+    /// A type of that name.
+    fn push(btf: &mut Btf, name: &str, body: Body) -> TypeId {
+        let name = btf.intern(name);
+        btf.push(BtfType::new(name, body))
+    }
+
+    /// A structure with one member.
+    fn wrap(btf: &mut Btf, name: &str, member: &str, to: TypeId) -> TypeId {
+        let member = Member { name: btf.intern(member), to, offset: 0 };
+        push(btf, name, Body::Struct { size: 8, members: vec![member] })
+    }
+
+    fn pointer(btf: &mut Btf, tags: &[&str]) -> TypeId {
+        let mut to = push(btf, "task_struct", Body::Struct { size: 8, members: Vec::new() });
+        for tag in tags {
+            to = push(btf, tag, Body::TypeTag { to });
+        }
+        push(btf, "", Body::Ptr { to })
+    }
+
+    #[test]
+    fn pointers_are_told_by_any_of_their_tags() {
+        for (tags, found) in [
+            (&["kptr"][..], Some("kptr")),
+            (&["kptr_ref"], Some("kptr_ref")),
+            (&["kptr_untrusted"], Some("kptr_untrusted")),
+            (&["percpu_kptr"], Some("percpu_kptr")),
+            (&["uptr"], Some("uptr")),
+            (&["kptr", "rcu"], Some("kptr")),
+            (&["rcu"], None),
+            (&[], None),
+        ] {
+            let mut btf = Btf::new();
+            let to = pointer(&mut btf, tags);
+            let volatile = push(&mut btf, "", Body::Volatile { to });
+            for member in [to, volatile] {
+                let value = wrap(&mut btf, "value", "task", member);
+                let expected = found.map(|tag| format!("a pointer tagged `{tag}` (field `task`)"));
+                assert_eq!(special_field(&btf, value), expected, "{tags:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn structures_and_arrays_are_looked_into_and_typedefs_and_unions_are_not() {
+        for name in STRUCTS {
+            let mut btf = Btf::new();
+            let int = push(&mut btf, "int", Body::Int { size: 4, encoding: 0, offset: 0, bits: 32 });
+            let special = wrap(&mut btf, name, "opaque", int);
+            let inner = wrap(&mut btf, "inner", "it", special);
+            let row = push(&mut btf, "", Body::Array { elem: inner, index: int, count: 2 });
+            let rows = push(&mut btf, "", Body::Array { elem: row, index: int, count: 3 });
+            let value = wrap(&mut btf, "value", "rows", rows);
+            let typedef = push(&mut btf, "value_t", Body::Typedef { to: value });
+            let found = Some(format!("`struct {name}` (field `rows.it`)"));
+            assert_eq!((special_field(&btf, value), special_field(&btf, typedef)), (found.clone(), found));
+
+            let var = push(&mut btf, "global", Body::Var { to: special, linkage: 1 });
+            let vars = vec![VarInfo { var, offset: 0, size: 8 }];
+            let section = push(&mut btf, ".bss", Body::DataSec { size: 8, vars });
+            assert_eq!(special_field(&btf, section), Some(format!("`struct {name}` (field `global`)")));
+
+            let hidden = push(&mut btf, "hidden_t", Body::Typedef { to: special });
+            let member = Member { name: btf.intern("it"), to: special, offset: 0 };
+            let either = push(&mut btf, "", Body::Union { size: 8, members: vec![member] });
+            for not_seen in [hidden, either, int] {
+                let value = wrap(&mut btf, "value", "field", not_seen);
+                assert_eq!(special_field(&btf, value), None, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn types_that_meet_themselves_end() {
+        let mut btf = Btf::new();
+        let value = wrap(&mut btf, "value", "again", TypeId(1));
+        let member = Member { name: btf.intern("again"), to: value, offset: 0 };
+        if let Some(ty) = btf.get_mut(value) {
+            ty.body = Body::Struct { size: 8, members: vec![member; 3] };
+        }
+        assert_eq!(special_field(&btf, value), None);
+        let array = push(&mut btf, "", Body::Array { elem: TypeId(2), index: value, count: 1 });
+        let value = wrap(&mut btf, "value", "array", array);
+        assert_eq!((array, special_field(&btf, value)), (TypeId(2), None));
+    }
+}
