@@ -174,7 +174,8 @@ impl Batches {
     fn program(&mut self, asked: &Asked<'_>, shared: &Shared) -> Reply {
         let mut reply = Reply::default();
         shared.phase(p::PHASE_BTF);
-        if let Err(errno) = self.load_btf(asked.btf) {
+        let optional = asked.head[p::P_OPTIONS] & p::OPT_BTF_OPTIONAL != 0;
+        if let (Err(errno), false) = (self.load_btf(asked.btf), optional) {
             reply.head[p::R_BTF_ERRNO] = errno as u32;
             reply.log = self.log_tail(asked.head[p::P_LOG_MAX] as usize);
             return reply;

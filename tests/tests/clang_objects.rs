@@ -7,6 +7,7 @@ use loopdiff::isa::{Imm64, InsnIdx, Op, decode};
 use loopdiff::kernel::{KernelVersion, Rules};
 use loopdiff::program::json::{self, Form};
 use loopdiff::program::{Layout, Loaded, Program, elf, load_bytes, subprog_target};
+use loopdiff::verifier::{Verdict, notes, verify};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ struct Compiled {
     bytes: Vec<u8>,
 }
 
-fn sources() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+/// The C files of a folder below `programs`.
+fn sources(below: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(below);
     let mut sources: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder of programs")
         .map(|entry| entry.expect("an entry").path())
@@ -47,6 +49,11 @@ fn compiled() -> Option<&'static [Compiled]> {
 
 /// Compiles all programs; `None` when there is no clang for BPF here.
 fn compile(options: &[&str]) -> Option<Vec<Compiled>> {
+    compile_below("", options)
+}
+
+/// The same with those of a folder below.
+fn compile_below(below: &str, options: &[&str]) -> Option<Vec<Compiled>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let probe = folder.path().join("probe.c");
     std::fs::write(&probe, "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n").expect("a file");
@@ -60,7 +67,7 @@ fn compile(options: &[&str]) -> Option<Vec<Compiled>> {
     if !clang(&probe, &folder.path().join("probe.o")).is_ok_and(|run| run.status.success()) {
         return None;
     }
-    let compiled = sources().into_iter().map(|source| {
+    let compiled = sources(below).into_iter().map(|source| {
         let object = folder.path().join("object.o");
         let run = clang(&source, &object).expect("clang ran before");
         assert!(run.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&run.stderr));
@@ -130,7 +137,9 @@ fn check_program(program: &Program) {
 /// One program as a line: type, functions (static ones in parentheses), maps.
 fn summary(loaded: &Loaded) -> String {
     match loaded {
-        Loaded::Unsupported { name, what } => format!("{name} unsupported: {what}"),
+        Loaded::Unsupported { name, what } => {
+            format!("{name} unsupported: {}", what.split(';').next().unwrap_or_default())
+        }
         Loaded::Program(program) => {
             let func = |f: &loopdiff::program::Func| match f.linkage {
                 Linkage::Static => format!("({}/{})", f.name, f.args),
@@ -163,6 +172,41 @@ fn programs_functions_and_maps_are_those_of_the_source() {
     }
     let expected = include_str!("clang_objects.txt");
     assert_eq!(lines.join("\n"), expected.trim_end());
+}
+
+/// What is decided when an object is loaded: sizes that it leaves open, types that a kernel refuses, what a kernel manages in
+/// values, section names. A line a program, or a line for each kernel where they differ.
+#[test]
+fn objects_are_loaded_as_libbpf_and_veristat_load_them() {
+    if compiled().is_none() {
+        return;
+    }
+    let answer = |loaded: &Loaded, version| match loaded {
+        // Which names libbpf knows instead is told after a semicolon.
+        Loaded::Unsupported { what, .. } => format!("unsupported {}", what.split(';').next().unwrap_or_default()),
+        Loaded::Program(program) => {
+            let rules = Rules::of(version);
+            let verdict = match verify(program, &rules) {
+                Verdict::Accepted(_) => "accept".to_owned(),
+                Verdict::Rejected(r) => format!("reject {} {}", r.errno.0, r.text),
+                Verdict::Unsupported(u) => format!("unsupported {}", u.what),
+            };
+            [vec![verdict], notes(program, &rules)].concat().join(" | ")
+        }
+    };
+    let mut lines = Vec::new();
+    for compiled in compile_below("loader", &["-O2"]).expect("clang ran before") {
+        for loaded in load(&compiled) {
+            let answers = KernelVersion::ALL.map(|version| answer(&loaded, version));
+            let name = format!("{} {}", compiled.name, loaded.name());
+            if answers.iter().all(|a| *a == answers[0]) {
+                lines.push(format!("{name}: {}", answers[0]));
+            } else {
+                lines.extend(KernelVersion::ALL.iter().zip(&answers).map(|(v, a)| format!("{name} {v}: {a}")));
+            }
+        }
+    }
+    assert_eq!(lines.join("\n"), include_str!("loader_objects.txt").trim_end());
 }
 
 #[test]

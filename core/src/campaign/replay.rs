@@ -73,15 +73,15 @@ fn replay_case(case: &Case) -> Replay {
 fn replay_seed(path: &Path, bytes: &[u8]) -> Replay {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
     let mut replay = Replay::default();
-    let targets = targets::of_seeds(folder);
-    if targets.is_empty() {
-        replay.wrong.push(format!("{}: no fuzz target takes the seeds of a folder \"{folder}\"", path.display()));
-    }
-    for (name, target) in targets {
+    for target in targets::of_seeds(folder) {
         replay.trials += 1;
-        if let Err(panic) = caught(|| target(bytes)) {
-            replay.wrong.push(format!("{}: target {name}, {}: {}", path.display(), panic.place, panic.message));
+        if let Err(panic) = caught(|| (target.run)(bytes)) {
+            let (path, name) = (path.display(), target.name);
+            replay.wrong.push(format!("{path}: target {name}, {}: {}", panic.place, panic.message));
         }
+    }
+    if replay.trials == 0 {
+        replay.wrong.push(format!("{}: no fuzz target takes the seeds of a folder \"{folder}\"", path.display()));
     }
     replay
 }

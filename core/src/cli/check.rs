@@ -7,6 +7,7 @@ use super::output::{Output, Tone};
 use super::run::Seed;
 use super::{run, verify};
 use crate::exec::Limits;
+use crate::kernel::Rules;
 use crate::oracle::{Examiner, Options, Report, Tally};
 use crate::program::Loaded;
 use serde_json::json;
@@ -54,7 +55,9 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             return report.iter().try_for_each(|r| findings_json(task, r, output));
         }
         match &report {
-            Some(report) if every || !report.findings.is_empty() => show(task, report, output),
+            Some(report) if every || !report.findings.is_empty() => {
+                show(task, report, &args.common.rules.rules(task.version), output)
+            }
             None if every => {
                 verify::heading(task, output)?;
                 verify::describe_unsupported(&task.item.loaded, output)
@@ -71,10 +74,11 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(if tally.findings.is_empty() { Exit::Fine } else { Exit::Found })
 }
 
-fn show(task: &Task<'_>, report: &Report, output: &mut Output) -> Result<(), Failure> {
+fn show(task: &Task<'_>, report: &Report, rules: &Rules, output: &mut Output) -> Result<(), Failure> {
     let Loaded::Program(program) = &task.item.loaded else { return Ok(()) };
     verify::heading(task, output)?;
     verify::describe(program, &report.status, output)?;
+    verify::describe_notes(program, rules, output)?;
     run::describe(report, output)
 }
 

@@ -9,7 +9,7 @@ use crate::kernel::Rules;
 use crate::oracle::{Status, status};
 use crate::program::{Loaded, Program, SubprogIdx};
 use crate::rewrite::rewrite;
-use crate::verifier::{Facts, LogLevel, Rejection, SiteState, Verdict, verify_with_log};
+use crate::verifier::{Facts, LogLevel, Rejection, SiteState, Verdict, notes, verify_with_log};
 
 /// Arguments of `verify`.
 #[derive(clap::Args, Debug)]
@@ -47,8 +47,10 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         match (&answer, task.item.program()) {
             (Some(status), Some(program)) if args.common.json => {
                 let mut line = json::verdict(&program.name, task.version, status, program);
-                if let (Some(line), Some(log)) = (line.as_object_mut(), log) {
-                    line.insert("log".into(), log.into());
+                if let Some(line) = line.as_object_mut() {
+                    line.extend(log.map(|log| ("log".to_owned(), log.into())));
+                    let notes = notes(program, &args.common.rules.rules(task.version));
+                    line.extend((!notes.is_empty()).then(|| ("notes".to_owned(), notes.into())));
                 }
                 output.json(&line)
             }
@@ -57,7 +59,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 if let Some(log) = log {
                     output.bytes(log.as_bytes())?;
                 }
-                describe(program, status, output)
+                describe(program, status, output)?;
+                describe_notes(program, &args.common.rules.rules(task.version), output)
             }
             _ if args.common.json => output.json(&json::not_a_program(&task.item.loaded, task.version)),
             _ => {
@@ -93,6 +96,12 @@ pub fn describe_unsupported(loaded: &Loaded, output: &mut Output) -> Result<(), 
     let Loaded::Unsupported { what, .. } = loaded else { return Ok(()) };
     let word = output.paint(Tone::Notable, "unsupported");
     output.line(format_args!("  {word}: {what}"))
+}
+
+/// What a loader decided for the program, a line each.
+pub fn describe_notes(program: &Program, rules: &Rules, output: &mut Output) -> Result<(), Failure> {
+    let word = output.paint(Tone::Faint, "note");
+    notes(program, rules).iter().try_for_each(|note| output.line(format_args!("  {word}: {note}")))
 }
 
 /// A status as people read it.

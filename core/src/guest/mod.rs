@@ -38,4 +38,4 @@ pub use log::{Statistics, names_limit, reason, statistics};
 pub use machine::{Accel, Clock, Machine};
 pub use pool::{Kernel, Options, Pool, Tally};
 pub use recording::{Entry, Recorder, Recording, headlines, settle};
-pub use wire::{Ask, Jit, LogLevel, Runs};
+pub use wire::{Ask, Jit, LogLevel, Runs, answers, encode as request};

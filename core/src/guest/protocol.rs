@@ -93,6 +93,8 @@ pub const P_LOG_MAX: usize = 11;
 pub const OPT_XLATED: u32 = 1;
 /// Load with the JIT compiler switched off.
 pub const OPT_NO_JIT: u32 = 2;
+/// Go on without BTF and function records when the BTF is refused.
+pub const OPT_BTF_OPTIONAL: u32 = 4;
 
 /// Words of a map's header: type, key, value, entries, flags, [`MAP_FROZEN`] or 0, initial values, 0.
 pub const MAP_WORDS: usize = 8;

@@ -84,6 +84,11 @@ fn takes_context_alone(prog_type: ProgType) -> bool {
     )
 }
 
+/// The answers about a program in an agent's response, up to the first record that is none.
+pub fn answers(program: &Program, response: &[u8]) -> Vec<super::Answer> {
+    decode(response).into_iter().map(|reply| super::Answer::of(program, reply)).collect()
+}
+
 /// A program as a record of a request.
 pub fn encode(program: &Program, ask: &Ask) -> Vec<u8> {
     let types = program.type_info();
@@ -94,7 +99,9 @@ pub fn encode(program: &Program, ask: &Ask) -> Vec<u8> {
     head[p::P_ATTACH] = program.expected_attach_type;
     head[p::P_FLAGS] = program.prog_flags;
     head[p::P_LOG_LEVEL] = ask.log.number();
-    head[p::P_OPTIONS] = p::OPT_XLATED | if ask.jit == Jit::Off { p::OPT_NO_JIT } else { 0 };
+    head[p::P_OPTIONS] = p::OPT_XLATED
+        | if ask.jit == Jit::Off { p::OPT_NO_JIT } else { 0 }
+        | if program.btf_optional { p::OPT_BTF_OPTIONAL } else { 0 };
     head[p::P_INSNS] = program.insns.len() as u32;
     head[p::P_BTF] = btf.len() as u32;
     head[p::P_FUNCS] = func_info.len() as u32;

@@ -76,8 +76,10 @@ fn rest_of(program: &Program) -> Program {
         insns: Vec::new(),
         funcs: Vec::new(),
         btf: program.btf.clone(),
+        btf_optional: program.btf_optional,
         maps: program.maps.clone(),
         inputs: program.inputs.clone(),
+        notes: program.notes.clone(),
     }
 }
 

@@ -99,9 +99,13 @@ struct Doc {
     #[serde(default, skip_serializing_if = "is_default")]
     btf: Option<Hex>,
     #[serde(default, skip_serializing_if = "is_default")]
+    btf_optional: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
     maps: Vec<MapDoc>,
     #[serde(default, skip_serializing_if = "is_default")]
     inputs: Vec<InputDoc>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    notes: Vec<String>,
 }
 
 #[derive(PartialEq, serde::Serialize, serde::Deserialize)]
@@ -154,8 +158,10 @@ impl Doc {
             insns: self.insns.into_iter().map(|i| i.0).collect(),
             funcs: self.funcs.into_iter().map(FuncDoc::into_func).collect(),
             btf: self.btf.map(|b| b.0),
+            btf_optional: self.btf_optional,
             maps: self.maps.into_iter().map(MapDoc::into_map).collect(),
             inputs: self.inputs.into_iter().map(|i| Input { ctx: i.ctx.0, data: i.data.0, seed: i.seed }).collect(),
+            notes: self.notes,
         }
     }
 
@@ -169,8 +175,10 @@ impl Doc {
             insns: program.insns.iter().copied().map(InsnHex).collect(),
             funcs: program.funcs.iter().map(FuncDoc::of).collect(),
             btf: program.btf.clone().map(Hex),
+            btf_optional: program.btf_optional,
             maps: program.maps.iter().map(MapDoc::of).collect(),
             inputs: program.inputs.iter().map(InputDoc::of).collect(),
+            notes: program.notes.clone(),
         }
     }
 }

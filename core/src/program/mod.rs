@@ -39,10 +39,15 @@ pub struct Program {
     pub funcs: Vec<Func>,
     /// A whole BTF blob, when the program brings its own; else one is built from `funcs`.
     pub btf: Option<Vec<u8>>,
+    /// True when the loader goes on without BTF and `func_info` where a kernel refuses the BTF, as libbpf does with an
+    /// object's.
+    pub btf_optional: bool,
     /// Maps, referred to by index.
     pub maps: Vec<MapDef>,
     /// Inputs to run the program on.
     pub inputs: Vec<Input>,
+    /// What a reader or a loader decided that the file does not say, for people; no capital, no full stop.
+    pub notes: Vec<String>,
 }
 
 /// A line of `func_info` with the facts of the BTF function it names.

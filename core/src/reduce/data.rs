@@ -139,6 +139,7 @@ pub(super) fn plain_type(search: &mut Search<'_>) {
     search.attempt_with(|p| p.prog_flags = 0);
     search.attempt_with(|p| {
         p.btf = None;
+        p.btf_optional = false;
         p.funcs.iter_mut().for_each(|f| f.type_id = None);
     });
     search.attempt_with(|p| p.funcs.clear());

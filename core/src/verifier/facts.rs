@@ -8,11 +8,12 @@ use super::structure::{self, Structure};
 use super::tables::{analyse_liveness, live_registers};
 use super::verdict::{Errno, Facts, FastcallRemoval, LoopSite, Rejection, SiteState, Unsupported, Verdict};
 use super::walker::{Check, InsnFacts, Statistics, Stop, Walker};
-use crate::btf::Linkage;
+use crate::btf::{Linkage, Refused, validate};
 use crate::isa::{InsnIdx, Op};
 use crate::kernel::limits::HELPER_LOOP;
 use crate::kernel::{BugReport, GlobalSubprogs, LivenessModel, Rules};
 use crate::program::{Program, SubprogIdx};
+use std::borrow::Cow;
 
 /// Verifies a program under the rules of a kernel.
 ///
@@ -38,8 +39,36 @@ pub fn verify_within_with_log(program: &Program, rules: &Rules, level: LogLevel,
     check(program, rules, Some(level), walk_max)
 }
 
+/// The program as it comes to a kernel: without BTF and `func_info` where those are optional and the kernel refuses them.
+///
+/// Kernel: none; libbpf's `bpf_object__sanitize_and_load_btf` and `bpf_object_load_prog`.
+pub fn as_loaded<'p>(program: &'p Program, rules: &Rules) -> Cow<'p, Program> {
+    match refused_types(program, rules) {
+        Some(_) => Cow::Owned(Program { btf: None, funcs: Vec::new(), ..program.clone() }),
+        None => Cow::Borrowed(program),
+    }
+}
+
+/// Why a kernel refuses BTF that the program can do without; `None` when it takes it, or when the program cannot.
+fn refused_types(program: &Program, rules: &Rules) -> Option<Refused> {
+    let types = program.btf.as_ref().filter(|_| program.btf_optional && !program.funcs.is_empty())?;
+    validate(types, &rules.btf).err()
+}
+
+/// What people should know of a verdict: the program's own notes, and whether its BTF was left out.
+pub fn notes(program: &Program, rules: &Rules) -> Vec<String> {
+    let dropped = refused_types(program, rules).map(|refused| {
+        format!(
+            "the kernel refuses the BTF ({}), so libbpf loads the program without BTF and func_info",
+            refused.message
+        )
+    });
+    program.notes.iter().cloned().chain(dropped).collect()
+}
+
 /// What the verifier believes of registers and stack whenever it comes to an instruction.
 pub fn believed_at(program: &Program, rules: &Rules, at: InsnIdx, walk_max: u32) -> Believed {
+    let program = &*as_loaded(program, rules);
     let Ok(structure) = structure::check(program, rules) else { return Believed::default() };
     let mut log = Log::new(program, &structure, rules, LogLevel::Path);
     log.watch(at);
@@ -62,6 +91,7 @@ fn liveness(program: &Program, structure: &Structure, rules: &Rules) -> Result<O
 }
 
 fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u32) -> (Verdict, String) {
+    let program = &*as_loaded(program, rules);
     let structure = match structure::check(program, rules) {
         Ok(structure) => structure,
         Err(refusal) => {

@@ -37,6 +37,6 @@ mod verdict;
 mod visit;
 mod walker;
 
-pub use facts::{believed_at, verify, verify_with_log, verify_within, verify_within_with_log};
+pub use facts::{as_loaded, believed_at, notes, verify, verify_with_log, verify_within, verify_within_with_log};
 pub use log::{Believed, LogLevel};
 pub use verdict::{Errno, Facts, FastcallRemoval, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};

@@ -6,7 +6,7 @@
 
 use super::maps::{ObjectMap, Place};
 use super::object::{Function, INSN_BYTES, ObjectFile, Role, Section, Target};
-use super::sections::section_type;
+use super::sections::{section_type, unknown_section_hint};
 use super::types::Types;
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::program::{Func, InputError, Program};
@@ -32,14 +32,16 @@ pub(super) struct Budget(usize);
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget(1 << 22)
+        Budget(1 << 24)
     }
 }
 
 impl Budget {
-    fn take(&mut self, units: usize) -> Result<(), InputError> {
-        self.0 =
-            self.0.checked_sub(units).ok_or_else(|| InputError::new("the programs of the object are too large"))?;
+    /// # Errors
+    /// The program that takes too much is not modelled; smaller ones of the object still are.
+    fn take(&mut self, units: usize) -> Result<(), Stop> {
+        let left = self.0.checked_sub(units);
+        self.0 = left.ok_or_else(|| Stop::Unsupported("more than 128 MiB of programs in one object".to_owned()))?;
         Ok(())
     }
 }
@@ -49,6 +51,8 @@ pub(super) struct Linker<'o> {
     object: &'o ObjectFile<'o>,
     types: Option<&'o Types>,
     maps: &'o [ObjectMap],
+    /// What holds for every program.
+    notes: &'o [String],
     /// Index of a map by section and place of its definition; a section that is itself a value has no place.
     map_places: BTreeMap<(usize, Option<i64>), usize>,
 }
@@ -74,20 +78,27 @@ enum Reference<'o> {
 }
 
 impl<'o> Linker<'o> {
-    pub fn new(object: &'o ObjectFile<'o>, types: Option<&'o Types>, maps: &'o [ObjectMap]) -> Linker<'o> {
+    pub fn new(
+        object: &'o ObjectFile<'o>,
+        types: Option<&'o Types>,
+        maps: &'o [ObjectMap],
+        notes: &'o [String],
+    ) -> Linker<'o> {
         let place = |map: &ObjectMap| match map.place {
             Place::Definition(at) => (map.section, Some(signed(at))),
             Place::Value => (map.section, None),
         };
         let map_places = maps.iter().enumerate().map(|(n, map)| (place(map), n)).collect();
-        Linker { object, types, maps, map_places }
+        Linker { object, types, maps, notes, map_places }
     }
 
     /// Links one program.
     pub fn link(&self, entry: &'o Function, budget: &mut Budget) -> Result<Program, Stop> {
         let section = self.section_of(entry)?;
         let Some(kind) = section_type(&section.name) else {
-            return Err(Stop::Unsupported(format!("section name \"{}\", which libbpf does not know", section.name)));
+            let hint = unknown_section_hint(&section.name);
+            let what = format!("section name \"{}\", which libbpf does not know; {hint}", section.name);
+            return Err(Stop::Unsupported(what));
         };
         if let Some(needs) = kind.needs {
             return Err(Stop::Unsupported(format!("{needs} (section \"{}\")", section.name)));
@@ -99,6 +110,7 @@ impl<'o> Linker<'o> {
             expected_attach_type: kind.attach,
             prog_flags: kind.flags,
             funcs: self.funcs(&grown)?,
+            notes: self.notes.to_vec(),
             ..Program::default()
         };
         self.number_maps(&mut grown, &mut program, budget)?;
@@ -107,6 +119,7 @@ impl<'o> Linker<'o> {
         {
             budget.take(types.blob.len() / 8)?;
             program.btf = Some(types.blob.clone());
+            program.btf_optional = !self.object.has_struct_ops();
         }
         program.insns = grown.insns;
         Ok(program)
@@ -269,18 +282,14 @@ impl<'o> Linker<'o> {
     }
 
     /// Gives the program the maps that it refers to, and numbers the references.
-    fn number_maps(
-        &self,
-        grown: &mut Growing<'_>,
-        program: &mut Program,
-        budget: &mut Budget,
-    ) -> Result<(), InputError> {
+    fn number_maps(&self, grown: &mut Growing<'_>, program: &mut Program, budget: &mut Budget) -> Result<(), Stop> {
         let mut numbers: BTreeMap<usize, i32> = grown.map_refs.iter().map(|(_, map)| (*map, 0)).collect();
         for (number, (map, slot)) in numbers.iter_mut().enumerate() {
             *slot = number as i32;
             if let Some(map) = self.maps.get(*map) {
                 budget.take(map.def.init.iter().map(Vec::len).sum::<usize>() / 8)?;
                 program.maps.push(map.def.clone());
+                program.notes.extend(map.note.clone());
             }
         }
         for (at, map) in &grown.map_refs {

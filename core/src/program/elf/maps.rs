@@ -1,6 +1,7 @@
 //! The maps of an object: those defined by types in `.maps`, those of the older section `maps`, and data sections.
 
 use super::object::{ObjectFile, Role, Section};
+use super::special::{is_typed, special_field};
 use super::types::Types;
 use crate::btf::{Body, Btf, Kind, Member, TypeId, VarInfo};
 use crate::kernel::MapType;
@@ -11,6 +12,8 @@ use crate::program::{InputError, MapDef};
 const RDONLY_PROG: u32 = 1 << 7;
 /// Bytes of a key of an array.
 const ARRAY_KEY_BYTES: u32 = 4;
+/// Bytes of a page.
+const PAGE: u32 = 4096;
 /// Bytes of a file descriptor.
 const DESCRIPTOR_BYTES: u32 = 4;
 /// Bytes of `struct bpf_map_def`.
@@ -33,6 +36,8 @@ pub(super) struct ObjectMap {
     pub place: Place,
     /// What it needs that is not modelled.
     pub unsupported: Option<String>,
+    /// What was settled that the object leaves open.
+    pub note: Option<String>,
 }
 
 /// All maps of an object: defined ones first, then data sections.
@@ -49,7 +54,9 @@ pub(super) fn collect(object: &ObjectFile<'_>, types: Option<&Types>) -> Result<
                 })?;
                 by_types(&types.btf, index, section, &mut maps)?;
             }
-            Role::Data | Role::ReadOnly | Role::Bss if section.size > 0 => data.push(data_map(index, section)?),
+            Role::Data | Role::ReadOnly | Role::Bss if section.size > 0 => {
+                data.push(data_map(types, index, section)?);
+            }
             _ => {}
         }
     }
@@ -58,7 +65,7 @@ pub(super) fn collect(object: &ObjectFile<'_>, types: Option<&Types>) -> Result<
 }
 
 /// Kernel: none; libbpf's `bpf_object__init_internal_map`.
-fn data_map(index: usize, section: &Section<'_>) -> Result<ObjectMap, InputError> {
+fn data_map(types: Option<&Types>, index: usize, section: &Section<'_>) -> Result<ObjectMap, InputError> {
     let value_size = i32::try_from(section.size)
         .map_err(|_| InputError::new(format!("section \"{}\" is too large for a map", section.name)))?;
     let constant = section.role == Role::ReadOnly;
@@ -72,7 +79,11 @@ fn data_map(index: usize, section: &Section<'_>) -> Result<ObjectMap, InputError
         init: if section.data.is_empty() { Vec::new() } else { vec![section.data.to_vec()] },
         frozen: constant,
     };
-    Ok(ObjectMap { def, section: index, place: Place::Value, unsupported: None })
+    // A map that programs cannot write may hold nothing of the kernel's, and libbpf then creates it without types.
+    let types = types.filter(|_| !constant).map(|types| &types.btf);
+    let special = types.and_then(|btf| special_field(btf, btf.find(Kind::DataSec, &section.name)?));
+    let unsupported = special.map(|what| format!("{what} in section \"{}\"", section.name));
+    Ok(ObjectMap { def, section: index, place: Place::Value, unsupported, note: None })
 }
 
 /// Maps of the older sort, one after another.
@@ -99,8 +110,9 @@ fn legacy(
         let unsupported = map_type.is_none().then(|| format!("map type {number} of map `{}`", symbol.name));
         let map_type = map_type.unwrap_or_default();
         let name = symbol.name.clone();
-        let def = MapDef { name, map_type, key_size, value_size, max_entries, flags, ..MapDef::default() };
-        maps.push(ObjectMap { def, section: index, place: Place::Definition(symbol.offset), unsupported });
+        let mut def = MapDef { name, map_type, key_size, value_size, max_entries, flags, ..MapDef::default() };
+        let note = settle_entries(&mut def);
+        maps.push(ObjectMap { def, section: index, place: Place::Definition(symbol.offset), unsupported, note });
     }
     Ok(())
 }
@@ -130,7 +142,7 @@ fn by_type(btf: &Btf, section: usize, var: &VarInfo) -> Result<ObjectMap, InputE
         return Err(wrong("its type is no structure"));
     };
     let mut def = MapDef { name: name.clone(), map_type: MapType::Unspec, ..MapDef::default() };
-    let mut unsupported = None;
+    let (mut unsupported, mut value) = (None, None);
     for member in members {
         let field = btf.str_at(member.name).unwrap_or_default();
         let number = || number(btf, member).ok_or_else(|| wrong(&format!("field \"{field}\" is no number")));
@@ -147,11 +159,11 @@ fn by_type(btf: &Btf, section: usize, var: &VarInfo) -> Result<ObjectMap, InputE
             "map_flags" => def.flags = number()?,
             "key_size" => set_size(&mut def.key_size, number()?).map_err(&wrong)?,
             "value_size" => set_size(&mut def.value_size, number()?).map_err(&wrong)?,
-            "value" if let Some(what) = special_field(btf, member) => {
-                unsupported = Some(format!("`struct {what}` in the values of map `{name}`"));
-            }
             "key" => set_size(&mut def.key_size, size()?).map_err(&wrong)?,
-            "value" => set_size(&mut def.value_size, size()?).map_err(&wrong)?,
+            "value" => {
+                set_size(&mut def.value_size, size()?).map_err(&wrong)?;
+                value = pointee(btf, member);
+            }
             "numa_node" | "pinning" => {}
             "map_extra" if number()? == 0 => {}
             // The programs of the array are loaded by themselves: each sees the array empty.
@@ -163,33 +175,53 @@ fn by_type(btf: &Btf, section: usize, var: &VarInfo) -> Result<ObjectMap, InputE
     if def.map_type == MapType::Unspec && unsupported.is_none() {
         return Err(wrong("its type is missing"));
     }
-    // One processor is enough for a map that has an entry for each.
-    if def.map_type == MapType::PerfEventArray && def.max_entries == 0 {
-        def.max_entries = 1;
+    if let Some(what) = value.filter(|_| is_typed(def.map_type)).and_then(|value| special_field(btf, value)) {
+        unsupported.get_or_insert(format!("{what} in the values of map `{name}`"));
     }
-    Ok(ObjectMap { def, section, place: Place::Definition(u64::from(var.offset)), unsupported })
+    if let Some(what) = beyond_sizes(def.map_type) {
+        unsupported.get_or_insert(format!("map `{name}` of type {}, which needs {what}", def.map_type));
+    }
+    let note = settle_entries(&mut def);
+    Ok(ObjectMap { def, section, place: Place::Definition(u64::from(var.offset)), unsupported, note })
 }
 
-/// Types that the kernel manages where they lie in a map's value, and finds by the value's type.
-const SPECIAL: [&str; 8] = [
-    "bpf_spin_lock",
-    "bpf_res_spin_lock",
-    "bpf_timer",
-    "bpf_wq",
-    "bpf_task_work",
-    "bpf_list_head",
-    "bpf_rb_root",
-    "bpf_refcount",
-];
+/// What a kernel wants of a map beyond the fields of [`MapDef`], which would refuse it where the object has it.
+fn beyond_sizes(map_type: MapType) -> Option<&'static str> {
+    use MapType::*;
+    match map_type {
+        SkStorage | InodeStorage | TaskStorage | CgrpStorage => Some("types of keys and values"),
+        ArrayOfMaps | HashOfMaps => Some("a map to take its values after"),
+        _ => None,
+    }
+}
 
-/// The special type of a member of what a map's values are, if there is one.
-fn special_field<'a>(btf: &'a Btf, value: &Member) -> Option<&'a str> {
-    let body = |id| btf.skip_modifiers(id).and_then(|id| btf.get(id)).map(|t| &t.body);
-    let Some(Body::Struct { members, .. }) = body(pointee(btf, value)?) else { return None };
-    members.iter().find_map(|m| {
-        let id = btf.skip_modifiers(m.to)?;
-        let name = btf.name(id);
-        SPECIAL.contains(&name).then_some(name)
+/// The number of entries, where libbpf or its user settles it when the object is loaded: says so of what is a choice.
+///
+/// A ring buffer gets the next size that a kernel takes, a perf event array an entry for each processor, of which one is
+/// enough here. Everything else is left to the program that loads the object; 1 is taken for it (for a ring buffer a
+/// page), as `veristat` does. Storage has no number of entries.
+///
+/// Kernel: none; libbpf's `adjust_ringbuf_sz` and `map_set_def_max_entries`, and `fixup_obj_maps` of `veristat`.
+fn settle_entries(def: &mut MapDef) -> Option<String> {
+    use MapType::*;
+    let is_ring = matches!(def.map_type, Ringbuf | UserRingbuf);
+    let given = def.max_entries;
+    def.max_entries = match (def.map_type, given) {
+        (SkStorage | TaskStorage | InodeStorage | CgroupStorage | PercpuCgroupStorage | CgrpStorage | StructOps, n) => {
+            n
+        }
+        (_, 0) if is_ring => PAGE,
+        (_, 0) => 1,
+        (_, n) if is_ring => {
+            let pages = n.div_ceil(PAGE).checked_next_power_of_two();
+            pages.and_then(|pages| pages.checked_mul(PAGE)).unwrap_or(n)
+        }
+        (_, n) => n,
+    };
+    let chosen = given == 0 && def.max_entries != 0 && def.map_type != PerfEventArray;
+    chosen.then(|| {
+        let (name, entries) = (&def.name, def.max_entries);
+        format!("max_entries of map `{name}` is left to the loader: {entries} is taken, as veristat does")
     })
 }
 

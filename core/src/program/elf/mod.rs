@@ -13,6 +13,7 @@ mod link;
 mod maps;
 mod object;
 mod sections;
+mod special;
 mod types;
 
 pub use sections::{section_name, section_name_of_type};
@@ -30,9 +31,10 @@ use types::Types;
 /// When the file is no little-endian BPF object, or when something in it contradicts itself.
 pub fn read(bytes: &[u8]) -> Result<Vec<Loaded>, InputError> {
     let object = ObjectFile::parse(bytes)?;
-    let types = Types::of(&object)?;
+    let mut notes = Vec::new();
+    let types = Types::of(&object, &mut notes)?;
     let maps = maps::collect(&object, types.as_ref())?;
-    let linker = Linker::new(&object, types.as_ref(), &maps);
+    let linker = Linker::new(&object, types.as_ref(), &maps, &notes);
     let mut budget = Budget::default();
     let mut loaded = Vec::new();
     for entry in object.entries() {

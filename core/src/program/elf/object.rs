@@ -107,6 +107,8 @@ pub(super) struct ObjectFile<'a> {
     /// Functions by section and first instruction.
     functions: Vec<Function>,
     variables: Vec<Variable>,
+    /// Whether a symbol is defined elsewhere.
+    has_externs: bool,
 }
 
 impl<'a> ObjectFile<'a> {
@@ -115,7 +117,12 @@ impl<'a> ObjectFile<'a> {
         if file.elf_header().e_machine(LittleEndian) != EM_BPF {
             return Err(InputError::new("not an object file for BPF").hint("compile with clang -target bpf"));
         }
-        let mut object = ObjectFile { sections: BTreeMap::new(), functions: Vec::new(), variables: Vec::new() };
+        let mut object = ObjectFile {
+            sections: BTreeMap::new(),
+            functions: Vec::new(),
+            variables: Vec::new(),
+            has_externs: file.symbols().any(|s| s.is_undefined() && s.name().is_ok_and(|name| !name.is_empty())),
+        };
         for section in file.sections() {
             let (name, header) = (section.name().map_err(broken)?, section.elf_section_header());
             let (kind, flags) = (header.sh_type(LittleEndian), header.sh_flags(LittleEndian));
@@ -148,6 +155,18 @@ impl<'a> ObjectFile<'a> {
     /// The section of that name.
     pub fn named(&self, name: &str) -> Option<(usize, &Section<'a>)> {
         self.sections().find(|(_, s)| s.name == name)
+    }
+
+    /// Whether libbpf does not open the object without its types.
+    ///
+    /// Kernel: none; libbpf's `libbpf_needs_btf`.
+    pub fn needs_types(&self) -> bool {
+        self.has_externs || self.has_struct_ops() || self.sections().any(|(_, s)| s.role == Role::Maps)
+    }
+
+    /// Whether the object has tables of functions for the kernel, which a kernel takes with BTF only.
+    pub fn has_struct_ops(&self) -> bool {
+        self.sections().any(|(_, s)| s.name.trim_start_matches('?').starts_with(".struct_ops"))
     }
 
     pub fn variables(&self) -> &[Variable] {

@@ -38,6 +38,28 @@ pub(super) fn section_type(name: &str) -> Option<&'static SectionType> {
     })
 }
 
+/// Which names there are, for a name that libbpf does not know: those that start with the same word, else the name of each
+/// type that needs no more than its name.
+pub(super) fn unknown_section_hint(name: &str) -> String {
+    let word = |name: &'static str| name.split(['/', '.']).next().unwrap_or_default();
+    let given = name.strip_prefix('?').unwrap_or(name);
+    let first = given.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+    let alike: Vec<_> = SECTIONS.iter().filter(|s| word(s.name) == first).collect();
+    let plain = || SECTIONS.iter().filter(|s| s.needs.is_none() && word(s.name) == s.name).collect();
+    let known: Vec<_> = if alike.is_empty() { plain() } else { alike };
+    let known: Vec<_> = known.iter().map(|s| s.shown()).collect();
+    format!("it knows {}", known.join(", "))
+}
+
+impl SectionType {
+    fn shown(&self) -> String {
+        match self.target {
+            Target::None => self.name.to_owned(),
+            Target::Optional => format!("{}[/…]", self.name),
+        }
+    }
+}
+
 /// The shortest section name for programs of a type, attach type and flags; `None` when no section says that.
 pub fn section_name(prog_type: ProgType, attach: u32, flags: u32) -> Option<&'static str> {
     let same = |s: &&SectionType| (s.prog_type, s.attach, s.flags) == (prog_type, attach, flags) && s.needs.is_none();
@@ -109,11 +131,16 @@ const SECTIONS: &[SectionType] = &[
     exact("netkit/peer", P::SchedCls, 55),
     to("tracepoint", P::Tracepoint, 0),
     to("tp", P::Tracepoint, 0),
+    with(to("tracepoint.s", P::Tracepoint, 0), SLEEPABLE),
+    with(to("tp.s", P::Tracepoint, 0), SLEEPABLE),
     to("raw_tracepoint", P::RawTracepoint, 0),
     to("raw_tp", P::RawTracepoint, 0),
+    with(to("raw_tracepoint.s", P::RawTracepoint, 0), SLEEPABLE),
+    with(to("raw_tp.s", P::RawTracepoint, 0), SLEEPABLE),
     to("raw_tracepoint.w", P::RawTracepointWritable, 0),
     to("raw_tp.w", P::RawTracepointWritable, 0),
     bound(to("tp_btf", P::Tracing, 23)),
+    bound(with(to("tp_btf.s", P::Tracing, 23), SLEEPABLE)),
     bound(to("fentry", P::Tracing, 24)),
     bound(to("fmod_ret", P::Tracing, 26)),
     bound(to("fexit", P::Tracing, 25)),
@@ -122,6 +149,12 @@ const SECTIONS: &[SectionType] = &[
     bound(with(to("fmod_ret.s", P::Tracing, 26), SLEEPABLE)),
     bound(with(to("fexit.s", P::Tracing, 25), SLEEPABLE)),
     bound(with(to("fsession.s", P::Tracing, 58), SLEEPABLE)),
+    bound(to("fsession.multi", P::Tracing, 61)),
+    bound(with(to("fsession.multi.s", P::Tracing, 61), SLEEPABLE)),
+    bound(to("fentry.multi", P::Tracing, 59)),
+    bound(to("fexit.multi", P::Tracing, 60)),
+    bound(with(to("fentry.multi.s", P::Tracing, 59), SLEEPABLE)),
+    bound(with(to("fexit.multi.s", P::Tracing, 60), SLEEPABLE)),
     bound(to("freplace", P::Ext, 0)),
     bound(to("lsm", P::Lsm, 27)),
     bound(with(to("lsm.s", P::Lsm, 27), SLEEPABLE)),
@@ -198,9 +231,25 @@ mod tests {
         assert_eq!(found("xdp.frags"), Some((P::Xdp, 37, FRAGS)));
         assert_eq!(found("xdp/devmap"), Some((P::Xdp, 33, 0)));
         assert_eq!(found("cgroup_skb/egress"), Some((P::CgroupSkb, 1, 0)));
-        for unknown in ["xdp/other", "xdp_prog", "raw_tpx", "socket1", "", "license", "kprobes/x"] {
+        assert_eq!(found("tp.s/x"), Some((P::Tracepoint, 0, SLEEPABLE)));
+        for unknown in [
+            "classifier/b",
+            "filter",
+            "tc/x",
+            "action/x",
+            "xdp/other",
+            "xdp_prog",
+            "raw_tpx",
+            "socket1",
+            "",
+            "license",
+            "kprobes/x",
+        ] {
             assert_eq!(found(unknown), None, "{unknown}");
         }
+        assert_eq!(unknown_section_hint("classifier/b"), "it knows classifier");
+        assert_eq!(unknown_section_hint("?tc/x"), "it knows tc/ingress, tc/egress, tc");
+        assert_eq!(unknown_section_hint("tp_x").split(", ").filter(|n| *n == "tp[/…]" || *n == "xdp").count(), 2);
         for (n, a) in SECTIONS.iter().enumerate() {
             assert!(SECTIONS.iter().skip(n + 1).all(|b| a.name != b.name), "{} is there twice", a.name);
         }

@@ -26,15 +26,25 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// The types of an object; `None` when it was compiled without.
-    pub fn of(object: &ObjectFile<'_>) -> Result<Option<Types>, InputError> {
+    /// The types of an object; `None` when it was compiled without, or when they cannot be read and nothing needs them,
+    /// which is noted.
+    ///
+    /// Kernel: none; libbpf's `bpf_object__init_btf`.
+    pub fn of(object: &ObjectFile<'_>, notes: &mut Vec<String>) -> Result<Option<Types>, InputError> {
         let Some((_, section)) = object.named(".BTF") else { return Ok(None) };
-        let unreadable = |e| InputError::new(format!("{e}"));
-        let mut btf = Btf::parse(section.data).map_err(unreadable)?;
-        let ext = match object.named(".BTF.ext") {
-            Some((_, section)) => BtfExt::parse(section.data).map_err(unreadable)?,
-            None => BtfExt::default(),
+        let mut btf = match Btf::parse(section.data) {
+            Ok(btf) => btf,
+            Err(e) if object.needs_types() => return Err(InputError::new(format!("{e}"))),
+            Err(e) => {
+                notes.push(format!("the types in section .BTF are unreadable ({e}), and libbpf does without"));
+                return Ok(None);
+            }
         };
+        let ext = object.named(".BTF.ext").map_or(Ok(BtfExt::default()), |(_, s)| BtfExt::parse(s.data));
+        let ext = ext.unwrap_or_else(|e| {
+            notes.push(format!("section .BTF.ext is unreadable ({e}), and libbpf does without"));
+            BtfExt::default()
+        });
         let funcs = by_place(&btf, &ext.funcs, |r: &FuncInfo| (r.insn_off, TypeId(r.type_id)));
         let core_relos = by_place(&btf, &ext.core_relos, |r| (r.insn_off, btf.name(TypeId(r.type_id)).to_owned()));
         drop_externs(&mut btf);

@@ -40,8 +40,16 @@ fn any_program() -> impl Strategy<Value = Program> {
     let insns = vec(any::<[u8; 8]>().prop_map(Insn::from_bytes), 1..6);
     let input = (bytes(9), bytes(9), any::<u64>()).prop_map(|(ctx, data, seed)| Input { ctx, data, seed });
     let scalars = (any::<String>(), select(ProgType::ALL), prop_oneof![Just(0), any::<u32>()], any::<u32>());
-    (scalars, insns, vec(any_func(), 0..3), prop::option::of(bytes(9)), vec(any_map(), 0..3), vec(input, 0..3))
-        .prop_map(|((name, prog_type, expected_attach_type, prog_flags), insns, funcs, btf, maps, inputs)| Program {
+    let loader = (prop::option::of(bytes(9)), any::<bool>(), vec(any::<String>(), 0..3));
+    (scalars, insns, vec(any_func(), 0..3), loader, vec(any_map(), 0..3), vec(input, 0..3)).prop_map(
+        |(
+            (name, prog_type, expected_attach_type, prog_flags),
+            insns,
+            funcs,
+            (btf, btf_optional, notes),
+            maps,
+            inputs,
+        )| Program {
             name,
             prog_type,
             expected_attach_type,
@@ -49,9 +57,12 @@ fn any_program() -> impl Strategy<Value = Program> {
             insns,
             funcs,
             btf,
+            btf_optional,
             maps,
             inputs,
-        })
+            notes,
+        },
+    )
 }
 
 const SMALL: &str = r#"{
@@ -147,7 +158,18 @@ fn what_is_left_out_has_its_default() {
     );
     assert_eq!(program.inputs, [Input { ctx: vec![0, 255], data: vec![], seed: 0 }]);
     let text = write(&[program], Form::Lines);
-    for absent in ["expected_attach_type", "prog_flags", "btf", "type_id", "init", "frozen", "seed", "\"data\""] {
+    for absent in [
+        "expected_attach_type",
+        "prog_flags",
+        "btf",
+        "btf_optional",
+        "notes",
+        "type_id",
+        "init",
+        "frozen",
+        "seed",
+        "\"data\"",
+    ] {
         assert!(!text.contains(absent), "{absent} in {text}");
     }
 }

@@ -82,6 +82,10 @@ struct Keys {
     #[serde(default)]
     func: BTreeMap<Spanned<String>, FuncChange>,
     btf: Option<Spanned<String>>,
+    #[serde(default)]
+    btf_optional: bool,
+    #[serde(default)]
+    notes: Vec<String>,
     btf_types: Option<Spanned<Vec<u32>>>,
     btf_strings: Option<Spanned<String>>,
     #[serde(default)]
@@ -213,6 +217,8 @@ impl Header {
         program.prog_flags = keys.prog_flags.unwrap_or(0);
         program.inputs = keys.inputs.iter().map(|input| self.input(input)).collect::<Result<_, _>>()?;
         program.btf = self.btf()?;
+        program.btf_optional = keys.btf_optional;
+        program.notes.clone_from(&keys.notes);
         program.funcs = match &keys.funcs {
             Some(all) => all.iter().map(|func| self.func(func, labels)).collect::<Result<_, _>>()?,
             None => funcs::default_funcs(program, labels.names()),

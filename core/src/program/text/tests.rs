@@ -85,15 +85,27 @@ prop_compose! {
         insns in insns(),
         maps in prop::collection::vec(map(), 0..3),
         inputs in prop::collection::vec(input(), 0..3),
-        btf in prop::option::of(bytes()),
+        (btf, btf_optional) in (prop::option::of(bytes()), any::<bool>()),
+        notes in prop::collection::vec(name(), 0..3),
         funcs in prop_oneof![
             Just(Funcs::Default),
             any::<(u8, Option<u32>)>().prop_map(|(args, id)| Funcs::Changed(args, Linkage::Global, id)),
             prop::collection::vec(func(), 0..4).prop_map(Funcs::Given),
         ],
     ) -> Program {
-        let mut program =
-            Program { name, prog_type, expected_attach_type, prog_flags, insns, funcs: Vec::new(), btf, maps, inputs };
+        let mut program = Program {
+            name,
+            prog_type,
+            expected_attach_type,
+            prog_flags,
+            insns,
+            funcs: Vec::new(),
+            btf,
+            btf_optional,
+            maps,
+            inputs,
+            notes,
+        };
         match funcs {
             Funcs::Given(funcs) => program.funcs = funcs,
             Funcs::Default => program.funcs = funcs::default_funcs(&program, &Default::default()),

@@ -190,6 +190,10 @@ impl Header {
         if let Some(btf) = &program.btf {
             self.line(format_args!("btf = {}", hex(btf)));
         }
+        if program.btf_optional {
+            self.line(format_args!("btf_optional = true"));
+        }
+        self.long_list("notes", program.notes.iter().map(|note| quoted(note)));
     }
 
     /// Nothing when the functions are the default ones, else only what differs, else all.

@@ -1,7 +1,7 @@
 //! The attributes of `BPF_MAP_CREATE`.
 //!
-//! Left out: map types that are not listed, BTF of keys and values, `map_extra`, NUMA nodes other than the first, and
-//! maps larger than [`MAP_BYTES_MODELLED`].
+//! Left out: map types that are not listed, BTF of keys and values, `map_extra`, and NUMA nodes other than the first. A
+//! machine with enough memory for every map is assumed: a verdict needs none of it.
 
 use super::Refusal;
 use crate::kernel::{MapType, StructureRules};
@@ -42,9 +42,8 @@ const PERCPU_VALUE_MAX: u64 = 32 << 10;
 const KEY_BYTES_MAX: u32 = 512;
 /// The size of a page.
 const PAGE: u32 = 4096;
-
-/// Above this, whether a map can be created depends on the machine's memory, which is not modelled.
-pub(super) const MAP_BYTES_MODELLED: u64 = 256 << 20;
+/// The most entries of a table whose buckets of 16 bytes, a power of two of them, take less than 4 GiB.
+const TABLE_ENTRIES_MAX: u32 = 1 << 27;
 
 /// Checks every map as it is created, in order.
 ///
@@ -102,13 +101,6 @@ fn check_one(map: &MapDef, rules: &StructureRules) -> Result<(), Fault> {
         other => return Err(Fault::NotModelled(format!("map type {other}"))),
     }
     ensure(map.flags & SYSCALL_ACCESS != SYSCALL_ACCESS, "both read-only and write-only")?;
-    let bytes = match map.map_type {
-        Ringbuf | UserRingbuf => u64::from(map.max_entries),
-        _ => u64::from(map.max_entries) * (u64::from(map.key_size) + u64::from(map.value_size)),
-    };
-    if bytes > MAP_BYTES_MODELLED {
-        return Err(Fault::NotModelled(format!("map of {bytes} bytes")));
-    }
     Ok(())
 }
 
@@ -154,7 +146,7 @@ fn hash(map: &MapDef) -> Result<(), Fault> {
     let element = u64::from(map.key_size) + u64::from(map.value_size);
     ensure_or(element < ALLOCATION_MAX - HASH_ELEMENT_HEADER, Errno::E2BIG, "elements too large")?;
     percpu_value(map, percpu)?;
-    ensure_or(map.max_entries <= 1 << 31, Errno::E2BIG, "too many entries")
+    ensure_or(map.max_entries <= TABLE_ENTRIES_MAX, Errno::E2BIG, "too many entries")
 }
 
 /// Kernel: `ringbuf_map_alloc` (6.1 … 7.3).
@@ -186,8 +178,10 @@ fn sockets(map: &MapDef) -> Result<(), Fault> {
         MapType::Sockhash => ensure(map.key_size != 0, "empty keys")?,
         _ => ensure(map.key_size == 4, "keys are indexes of 4 bytes")?,
     }
+    ensure(map.map_type != MapType::Sockmap || map.max_entries <= i32::MAX as u32, "too many entries")?;
     ensure(map.value_size == 4 || map.value_size == 8 && map.map_type != MapType::Xskmap, "values of this size")?;
-    ensure_or(map.key_size <= KEY_BYTES_MAX, Errno::E2BIG, "keys too large")
+    ensure_or(map.key_size <= KEY_BYTES_MAX, Errno::E2BIG, "keys too large")?;
+    ensure(map.map_type != MapType::Sockhash || map.max_entries <= TABLE_ENTRIES_MAX, "too many entries")
 }
 
 /// Kernel: `cgroup_storage_map_alloc` (6.1 … 7.3).
@@ -218,7 +212,8 @@ fn stack_traces(map: &MapDef) -> Result<(), Fault> {
     ensure(map.max_entries != 0 && map.key_size == 4, "keys are numbers of 4 bytes")?;
     let entry = if map.flags & BUILD_ID == 0 { ADDRESS_BYTES } else { WITH_ID_BYTES };
     ensure(map.value_size >= entry && map.value_size.is_multiple_of(entry), "values are whole entries")?;
-    ensure(map.value_size / entry <= DEPTH_MAX, "values deeper than stacks")
+    ensure(map.value_size / entry <= DEPTH_MAX, "values deeper than stacks")?;
+    ensure_or(map.max_entries <= 1 << 31, Errno::E2BIG, "too many entries")
 }
 
 /// Kernel: `trie_alloc` (6.1 … 7.3).

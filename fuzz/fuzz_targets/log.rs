@@ -1,0 +1,4 @@
+//! `loopdiff::campaign::targets::log`.
+#![no_main]
+
+loopdiff_fuzz::case_target!(log);
