@@ -14,6 +14,7 @@ mod rules_domain;
 mod rules_log;
 mod rules_rewrite;
 mod rules_structure;
+mod rules_values;
 mod rules_walk;
 mod span;
 mod uapi;
@@ -36,14 +37,16 @@ pub use rules_structure::{
     SleepableMaps, SleepableMapsText, SleepableTypes, SleepableTypesText, StructureRules, TracingAttachTypes,
     UnixAddresses,
 };
+pub use rules_values::{
+    EarlierWrites, FetchPrecision, FillIds, LostLink, NullCheck, PointerLowHalf, SpillPointers, ZeroReads,
+};
 pub use rules_walk::{
     Backtracking, BeyondPacket, BugReport, CallbackExit, CallbackWalk, CastOfReference, CheckedPointerId, ConstantKey,
-    EarlierWrites, FetchPrecision, FieldErrno, FillIds, ForcedCheckpoints, FoundSocket, GlobalPacketMoves,
-    GlobalSubprogs, HelperAccess, LeavesCallback, LegacyLoadPaths, LivenessModel, LoadAcquireCheck, LoopCount,
-    LoopPrecision, LoopSlots, LostLink, MainAsCallback, MovedRelease, NullArgument, NullCheck, NullCompare,
-    NullForNonnull, PointerLowHalf, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck, ScalarIds, ScalarLinks,
-    ScalarSpills, SingularIds, SlotScalars, SpillPointers, StackRefusal, StackRounding, StateCleaning, StoreToCtx,
-    TailCallPaths, VariableStore, WalkRules, Widening, ZeroReads,
+    FieldErrno, ForcedCheckpoints, FoundSocket, GlobalPacketMoves, GlobalSubprogs, HelperAccess, LeavesCallback,
+    LegacyLoadPaths, LivenessModel, LoadAcquireCheck, LoopCount, LoopPrecision, LoopSlots, MainAsCallback,
+    MovedRelease, NullArgument, NullCompare, NullForNonnull, PointerOffset, PrivateStack, ReferenceScope, ReturnCheck,
+    ScalarIds, ScalarLinks, ScalarSpills, SingularIds, SlotScalars, StackRefusal, StackRounding, StateCleaning,
+    StoreToCtx, TailCallPaths, VariableStore, WalkRules, Widening,
 };
 pub use span::Span;
 pub use uapi::{MapType, ProgType, UnknownName};

@@ -6,8 +6,8 @@
 //! Bytes that come from addresses are left out of results: the model runs a program under several layouts of memory, and
 //! what is not the same in all of them counts as an address. So do times and random numbers, which are others in each run.
 //!
-//! A program that leaves its memory is told apart where the kernel's verifier is known not to see it: [`UNSEEN`] is a fact
-//! that turns the verdict.
+//! A program that leaves its memory is told apart where the kernel's verifier is known not to see it: one of [`UNSEEN`] alone
+//! changes the verdict.
 
 use super::{Examiner, Options, Report, Status};
 use crate::exec::{AddressMask, End, LAYOUT_SEEDS, Limits, Outcome, answers_from_seed};
@@ -209,16 +209,25 @@ pub fn compare(program: &Program, reports: &[Report], answer: &Answer, dump: &[I
     }
 }
 
-/// A fact of older kernels that lets them accept programs that leave their memory, and what it is otherwise.
-pub const UNSEEN: (&str, &str) = ("walk.callback_walk", "unknown-count");
+/// Facts that let kernels accept programs that leave their memory, each with what it is in kernels that do not.
+pub const UNSEEN: [(&str, &str); 5] = [
+    ("walk.callback_walk", "unknown-count"),
+    ("walk.fetch_precision", "followed"),
+    ("walk.spill_pointers", "any"),
+    ("walk.null_argument", "precise"),
+    ("walk.lost_link", "drops-delta"),
+];
 
-/// True when a kernel does not see that a program is unsafe, for a reason that is known: the program is refused when
-/// [`UNSEEN`] is as in later kernels.
-fn is_unseen(program: &Program, rules: &Rules) -> bool {
-    let mut sharper = rules.clone();
-    sharper.set(UNSEEN.0, UNSEEN.1).is_ok()
-        && sharper != *rules
-        && matches!(super::examine::status(program, &sharper), Status::Rejected(_))
+/// The fact for which alone a kernel does not see that a program is unsafe: the program is refused when that one of [`UNSEEN`] is as
+/// in later kernels.
+fn unseen_for(program: &Program, rules: &Rules) -> Option<&'static str> {
+    let refused = |(fact, value): &(&'static str, &str)| {
+        let mut sharper = rules.clone();
+        sharper.set(fact, value).is_ok()
+            && sharper != *rules
+            && matches!(super::examine::status(program, &sharper), Status::Rejected(_))
+    };
+    UNSEEN.into_iter().find(refused).map(|(fact, _)| fact)
 }
 
 /// The signature of a run that traps in the model, while a kernel runs on in memory that is not the program's.
@@ -227,11 +236,10 @@ const TRAPS: &str = "run: ours traps";
 /// A trap that a known weakness of the kernel explains is no difference: what a kernel finds outside of a program's memory
 /// is not modelled.
 fn explain_trap(program: &Program, rules: &Rules, run: Match) -> Match {
-    match run {
-        Match::Different { signature, .. } if signature == TRAPS && is_unseen(program, rules) => {
-            Match::NotCompared(format!("unsafe, and accepted for {} alone", UNSEEN.0))
-        }
-        run => run,
+    let traps = matches!(&run, Match::Different { signature, .. } if signature == TRAPS);
+    match traps.then(|| unseen_for(program, rules)).flatten() {
+        Some(fact) => Match::NotCompared(format!("unsafe, and accepted for {fact} alone")),
+        None => run,
     }
 }
 
