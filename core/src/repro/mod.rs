@@ -73,7 +73,14 @@ pub fn bpf(program: &Program, comments: &[String]) -> String {
     let mut out = String::new();
     for line in comments.iter().flat_map(|c| c.lines()) {
         out.push_str("# ");
-        out.push_str(line);
+        // A comment may hold a name or a message: none of them moves a terminal.
+        for c in line.chars() {
+            match c {
+                '\t' => out.push(c),
+                c if c.is_control() => out.extend(c.escape_default()),
+                c => out.push(c),
+            }
+        }
         out.push('\n');
     }
     out + &text::write(program)
