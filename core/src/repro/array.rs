@@ -4,8 +4,10 @@ use super::array_insn::{Macro, macros};
 use super::asm::push;
 use super::words;
 use super::{Claims, Load};
+use crate::isa::Insn;
 use crate::kernel::MapType;
 use crate::program::{MapDef, Program, TypeInfo};
+use std::collections::BTreeMap;
 
 /// A header of our own with the names that [`selftest_array`] uses, to compile one outside of the kernel's tree.
 pub const ARRAY_PRELUDE: &str = include_str!("prelude/array.h");
@@ -77,14 +79,14 @@ fn result(out: &mut String, claims: &Claims) {
 
 /// The tests give instructions maps by fields for each kind of map.
 fn maps(out: &mut String, program: &Program) {
+    let mut all_places: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    let by_map = |i: &Insn| i.is_ld_imm64() && matches!(i.src(), 1 | 2);
+    for (at, insn) in program.insns.iter().enumerate().filter(|(_, i)| by_map(i)) {
+        crate::work::count(1);
+        all_places.entry(insn.imm).or_default().push(at.to_string());
+    }
     for (n, map) in program.maps.iter().enumerate() {
-        let places: Vec<String> = program
-            .insns
-            .iter()
-            .enumerate()
-            .filter(|(_, i)| i.is_ld_imm64() && matches!(i.src(), 1 | 2) && i.imm == n as i32)
-            .map(|(at, _)| at.to_string())
-            .collect();
+        let places = all_places.remove(&(n as i32)).unwrap_or_default();
         let what = format!(
             "map {n}: {} key_size={} value_size={} max_entries={} flags={:#x}",
             map.map_type, map.key_size, map.value_size, map.max_entries, map.flags

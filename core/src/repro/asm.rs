@@ -7,7 +7,7 @@ use super::asm_maps::{MapForm, Maps};
 use super::words::{self, Identifiers};
 use super::{Claims, Load};
 use crate::btf::Linkage;
-use crate::isa::{InsnIdx, operations};
+use crate::isa::{InsnIdx, Listed, operations};
 use crate::kernel::helpers::helper_name;
 use crate::program::{Layout, Program, SubprogIdx, elf, subprog_target};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +24,13 @@ pub fn selftest_asm(program: &Program, claims: &Claims) -> String {
     let names =
         Names { funcs: func_names(program, &layout, &mut identifiers), maps: Maps::new(program, &mut identifiers) };
     let mut left_out = Vec::new();
-    let bodies: Vec<Body> = (0..layout.len() as u16)
-        .map(|n| Body::new(program, layout.start(SubprogIdx(n)), layout.end(SubprogIdx(n)), &names, &mut left_out))
+    let ops = operations(&program.insns);
+    let bodies: Vec<Body> = (0..layout.len())
+        .map(|n| Body::new(within(&ops, &layout, SubprogIdx(n as u16)), &names, &mut left_out))
         .collect();
     names.maps.remarks(program, &mut left_out);
-    order_remark(program, &layout, &names, &mut left_out);
-    other_remarks(program, &layout, &mut left_out);
+    order_remark(&ops, &layout, &names, &mut left_out);
+    other_remarks(program, &layout, &names.maps, &mut left_out);
     let mut out = String::from("// SPDX-License-Identifier: GPL-2.0\n");
     let alone = format!("Compiles alone: {COMPILE}");
     let comments = claims.comments.iter().map(String::as_str).chain([alone.as_str()]);
@@ -48,6 +49,12 @@ pub fn selftest_asm(program: &Program, claims: &Claims) -> String {
     }
     out += "\nchar _license[] SEC(\"license\") = \"GPL\";\n";
     out
+}
+
+/// The operations of a function.
+fn within<'o>(ops: &'o [Listed], layout: &Layout, subprog: SubprogIdx) -> &'o [Listed] {
+    let place = |end: InsnIdx| ops.partition_point(|(at, _)| *at < end);
+    ops.get(place(layout.start(subprog))..place(layout.end(subprog))).unwrap_or_default()
 }
 
 /// Writing to a text cannot fail.
@@ -111,7 +118,7 @@ fn heading(out: &mut String, program: &Program, claims: &Claims) {
 }
 
 fn signature(program: &Program, start: InsnIdx, names: &Names) -> String {
-    let func = program.funcs.iter().find(|f| f.insn == start);
+    let func = program.func(start);
     let linkage = match func.map(|f| f.linkage) {
         _ if start.0 == 0 => "__naked",
         Some(Linkage::Global | Linkage::Extern) => "__naked __noinline __used",
@@ -165,18 +172,17 @@ fn flags(program: &Program) -> impl Iterator<Item = &'static str> {
 }
 
 /// A linker puts each function where it is first referred to.
-fn order_remark(program: &Program, layout: &Layout, names: &Names, left_out: &mut Vec<String>) {
-    let ops = operations(&program.insns);
+fn order_remark(ops: &[Listed], layout: &Layout, names: &Names, left_out: &mut Vec<String>) {
     let mut linked = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut open = vec![InsnIdx(0)];
     while let Some(start) = open.pop() {
-        if linked.contains(&start) {
+        let Some(subprog) = layout.starting(start).filter(|_| seen.insert(start)) else {
             continue;
-        }
+        };
         linked.push(start);
-        let end = layout.starting(start).map_or(start, |subprog| layout.end(subprog));
-        let within = ops.iter().rev().filter(|(at, _)| (start..end).contains(at));
-        let targets = within.filter_map(|(at, op)| subprog_target(*at, op.as_ref().ok()?));
+        let targets =
+            within(ops, layout, subprog).iter().rev().filter_map(|(at, op)| subprog_target(*at, op.as_ref().ok()?));
         open.extend(targets.filter(|t| layout.starting(*t).is_some()));
     }
     if !linked.is_sorted() {
@@ -186,7 +192,7 @@ fn order_remark(program: &Program, layout: &Layout, names: &Names, left_out: &mu
     }
 }
 
-fn other_remarks(program: &Program, layout: &Layout, left_out: &mut Vec<String>) {
+fn other_remarks(program: &Program, layout: &Layout, maps: &Maps, left_out: &mut Vec<String>) {
     let type_and_attach = format!("program type {}, attach type {}", program.prog_type, program.expected_attach_type);
     match section(program).1 {
         Said::All => {}
@@ -203,7 +209,7 @@ fn other_remarks(program: &Program, layout: &Layout, left_out: &mut Vec<String>)
         left_out.push(format!("func_info also names \"{}\" at {}, where no function starts.", func.name, func.insn));
     }
     for (n, map) in program.maps.iter().enumerate().filter(|(_, m)| !m.init.is_empty()) {
-        if MapForm::of(program, n as u32) == MapForm::Defined {
+        if maps.form(n as u32) == Some(MapForm::Defined) {
             left_out.push(format!("Map {n} (\"{}\") holds values before the run; here it starts as zeros.", map.name));
         }
     }

@@ -3,9 +3,8 @@
 use super::asm::push;
 use super::asm_maps::{self, MapForm, Maps};
 use super::words;
-use crate::isa::{AluOp, AtomicOp, Cond, Endian, Imm64, Insn, InsnIdx, Listed, Op, Operand, operations};
+use crate::isa::{AluOp, AtomicOp, Cond, Endian, Imm64, Insn, InsnIdx, Listed, Op, Operand};
 use crate::kernel::helpers::helper_name;
-use crate::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names in C.
@@ -27,10 +26,9 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// The function from `start` to before `end`. What cannot be said is added to `left_out`.
-    pub fn new(program: &Program, start: InsnIdx, end: InsnIdx, names: &Names, left_out: &mut Vec<String>) -> Body {
-        let ops: Vec<Listed> =
-            operations(&program.insns).into_iter().filter(|(at, _)| (start..end).contains(at)).collect();
+    /// The function of these operations. What cannot be said is added to `left_out`.
+    pub fn new(ops: &[Listed], names: &Names, left_out: &mut Vec<String>) -> Body {
+        crate::work::count(ops.len());
         let starts: BTreeSet<InsnIdx> = ops.iter().map(|(at, _)| *at).collect();
         let jump = |at: InsnIdx, op: &Op| match op {
             Op::Jump { .. } | Op::JumpIf { .. } if in_words(op) => op.target(at).filter(|t| starts.contains(t)),
@@ -38,7 +36,7 @@ impl Body {
         };
         let labels: BTreeSet<InsnIdx> = ops.iter().filter_map(|(at, op)| jump(*at, op.as_ref().ok()?)).collect();
         let mut body = Body::default();
-        for (at, op) in &ops {
+        for (at, op) in ops {
             if labels.contains(at) {
                 push(&mut body.lines, format_args!("\"l{at}_%=:\"\n"));
             }

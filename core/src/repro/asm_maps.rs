@@ -18,15 +18,8 @@ pub(super) enum MapForm {
 
 impl MapForm {
     /// A map that programs address by value alone can be a variable, if it looks like the map of a section.
-    pub fn of(program: &Program, index: u32) -> MapForm {
-        let (mut by_value, mut by_map) = (false, false);
-        for (_, op) in operations(&program.insns) {
-            match op {
-                Ok(Op::LdImm64 { imm: Imm64::Map(map), .. }) => by_map |= map == index,
-                Ok(Op::LdImm64 { imm: Imm64::MapValue { map, .. }, .. }) => by_value |= map == index,
-                _ => {}
-            }
-        }
+    fn of(program: &Program, index: u32, uses: &Uses) -> MapForm {
+        let (by_value, by_map) = (uses.by_value.contains_key(&index), uses.by_map.contains(&index));
         let alike = program.maps.get(index as usize).is_some_and(|map| {
             let sizes = map.key_size == 4 && map.max_entries == 1 && (1..=VARIABLE_BYTES_MAX).contains(&map.value_size);
             let plain = (map.flags, map.frozen) == (0, false) || (map.flags, map.frozen) == (RDONLY_PROG, true);
@@ -36,43 +29,79 @@ impl MapForm {
     }
 }
 
+/// How a program refers to its maps.
+struct Uses {
+    /// Maps that are handed on.
+    by_map: BTreeSet<u32>,
+    /// Places in the values of maps.
+    by_value: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+impl Uses {
+    fn of(program: &Program) -> Uses {
+        let mut uses = Uses { by_map: BTreeSet::new(), by_value: BTreeMap::new() };
+        for (_, op) in operations(&program.insns) {
+            crate::work::count(1);
+            match op {
+                Ok(Op::LdImm64 { imm: Imm64::Map(map), .. }) => {
+                    uses.by_map.insert(map);
+                }
+                Ok(Op::LdImm64 { imm: Imm64::MapValue { map, off }, .. }) => {
+                    uses.by_value.entry(map).or_default().insert(off);
+                }
+                _ => {}
+            }
+        }
+        uses
+    }
+}
+
 /// Flag of a map that programs cannot write.
 const RDONLY_PROG: u32 = 1 << 7;
 /// Bytes of a variable up to which it is written.
 const VARIABLE_BYTES_MAX: u32 = 1 << 16;
 
 /// The maps of a program with their names in C.
-pub(super) struct Maps(BTreeMap<u32, (String, MapForm)>);
+pub(super) struct Maps {
+    named: BTreeMap<u32, (String, MapForm)>,
+    uses: Uses,
+}
 
 impl Maps {
     pub fn new(program: &Program, identifiers: &mut Identifiers) -> Maps {
+        let uses = Uses::of(program);
         let named = (0u32..).zip(&program.maps).map(|(n, map)| {
             let name = identifiers.give(&map.name, &format!("map_{n}"));
-            (n, (name, MapForm::of(program, n)))
+            (n, (name, MapForm::of(program, n, &uses)))
         });
-        Maps(named.collect())
+        Maps { named: named.collect(), uses }
     }
 
     /// A map's name, if it is written in that form.
     pub fn name(&self, index: u32, form: MapForm) -> Option<&str> {
-        self.0.get(&index).filter(|(_, f)| *f == form).map(|(name, _)| name.as_str())
+        self.named.get(&index).filter(|(_, f)| *f == form).map(|(name, _)| name.as_str())
+    }
+
+    /// The form of a map.
+    pub fn form(&self, index: u32) -> Option<MapForm> {
+        self.named.get(&index).map(|(_, form)| *form)
     }
 
     pub fn definitions(&self, program: &Program, out: &mut String) {
-        for ((n, (name, form)), map) in self.0.iter().zip(&program.maps) {
+        for ((n, (name, form)), map) in self.named.iter().zip(&program.maps) {
             out.push('\n');
             match form {
                 MapForm::Defined => defined(name, map, out),
                 MapForm::Variable => {
                     variable(name, map, out);
-                    places(program, *n, name, out);
+                    places(self.uses.by_value.get(n), name, out);
                 }
             }
         }
     }
 
     pub fn remarks(&self, program: &Program, left_out: &mut Vec<String>) {
-        for (n, (name, form)) in &self.0 {
+        for (n, (name, form)) in &self.named {
             let map = program.maps.get(*n as usize);
             if map.is_some_and(|m| m.frozen) && *form == MapForm::Defined {
                 left_out.push(format!("Map {name} is frozen before the load."));
@@ -103,16 +132,9 @@ pub(super) fn place(name: &str, off: u32) -> String {
     format!("{name}.at_{off}")
 }
 
-fn places(program: &Program, index: u32, name: &str, out: &mut String) {
-    let offsets: BTreeSet<u32> = operations(&program.insns)
-        .into_iter()
-        .filter_map(|(_, op)| match op {
-            Ok(Op::LdImm64 { imm: Imm64::MapValue { map, off }, .. }) if map == index && off != 0 => Some(off),
-            _ => None,
-        })
-        .collect();
-    for off in offsets {
-        let place = place(name, off);
+fn places(offsets: Option<&BTreeSet<u32>>, name: &str, out: &mut String) {
+    for off in offsets.into_iter().flatten().filter(|off| **off != 0) {
+        let place = place(name, *off);
         push(out, format_args!("asm(\".globl {place}\\n.set {place}, {name} + {off}\");\n"));
     }
 }

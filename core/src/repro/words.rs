@@ -1,6 +1,6 @@
 //! Names and texts in C.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Words that cannot name a function or map here: C's own, and those of the preludes.
 const TAKEN: &[&str] = &[
@@ -13,16 +13,21 @@ const TAKEN: &[&str] = &[
 
 /// Names that are identifiers, each given once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Identifiers(BTreeSet<String>);
+pub(super) struct Identifiers {
+    given: BTreeSet<String>,
+    /// The last number behind each name that was wanted more than once.
+    numbers: BTreeMap<String, usize>,
+}
 
 impl Identifiers {
     /// An identifier as close to the wanted one as there is.
     pub fn give(&mut self, wanted: &str, otherwise: &str) -> String {
         let base = if is_identifier(wanted) && !is_taken(wanted) { wanted } else { otherwise };
         let mut name = base.to_owned();
-        let mut n = 1;
-        while is_taken(&name) || !self.0.insert(name.clone()) {
-            n += 1;
+        while is_taken(&name) || !self.given.insert(name.clone()) {
+            crate::work::count(1);
+            let n = self.numbers.entry(base.to_owned()).or_insert(1);
+            *n += 1;
             name = format!("{base}_{n}");
         }
         name

@@ -62,7 +62,7 @@ impl Compared {
         }
         let versions: BTreeSet<KernelVersion> = columns.iter().filter_map(|column| column.version).collect();
         let versions: Vec<KernelVersion> = versions.into_iter().collect();
-        let changes = explain(program, &versions, Rules::of, &aspects, case_options());
+        let changes = explain(program, &versions, Rules::of, &aspects, case_options(), || {});
         for between in &mut self.differences {
             let aspects = versions::aspects(&between.signature);
             let about = changes.iter().filter(|change| aspects.contains(&change.aspect));
