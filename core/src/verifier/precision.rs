@@ -237,7 +237,7 @@ fn segment(
         if let Some(walked) = walked.as_deref_mut()
             && steps > WAYPOINT_STEPS
             && is_waypoint(trail, at, history)
-            && !walked.is_new(Waypoint { parent: state.parent, history, at, subseq: *subseq, wanted: wanted.clone() })
+            && !walked.is_new(Waypoint { parent: state.parent, history, at, wanted: wanted.clone() })
         {
             return Ok(Segment::Found);
         }
@@ -270,7 +270,6 @@ struct Waypoint {
     parent: Option<u32>,
     history: History,
     at: InsnIdx,
-    subseq: Option<InsnIdx>,
     wanted: Wanted,
 }
 
