@@ -461,6 +461,51 @@ over:
         }
     }
 
+    /// Without forced checkpoints and the like, a mixture walks longer than both kernels.
+    const SUM: &str = "
+main:
+    *(u64 *)(r10 - 8) = 0
+    r1 = 64
+    r2 = cb ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call bpf_loop
+    r0 = 0
+    exit
+cb:
+    r3 = *(u64 *)(r2 + 0)
+    if r1 > 63 goto out
+    r3 += r1
+    *(u64 *)(r2 + 0) = r3
+out:
+    r0 = 0
+    exit
+";
+
+    #[test]
+    fn a_mixture_whose_walk_takes_too_much_is_named() {
+        let program = program(SUM);
+        let versions = [KernelVersion::V6_1, KernelVersion::V6_12];
+        let longest = versions.map(|v| Answer::of(&program, &Rules::of(v)).count).into_iter().max().unwrap_or_default();
+        let within = |insns| {
+            let options = Options { budget: Budget { insns, ..Budget::default() }, ..Options::default() };
+            let mut walks = 0;
+            let changes = explain(&program, &versions, Rules::of, &[Aspect::Count], options, || walks += 1);
+            assert!(walks > 2, "{walks}");
+            changes
+        };
+        assert!(within(u32::MAX).iter().all(|change| change.untried.is_empty()));
+        let [change] = &within(longest)[..] else { panic!("one change") };
+        assert!(!change.untried.is_empty());
+        for untried in &change.untried {
+            assert_eq!(untried.why, format!("a walk of more than {longest} instructions"));
+            assert!(!untried.facts.is_empty());
+        }
+        // An answer that is itself given up is compared with none.
+        assert_eq!(within(longest - 1), []);
+    }
+
     #[test]
     fn nothing_to_explain() {
         let program = program("main:\n    r0 = 0\n    exit\n");

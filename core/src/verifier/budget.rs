@@ -28,7 +28,10 @@ impl Budget {
 
     /// What is said of a walk that keeps more.
     pub(super) fn bytes_spent(&self) -> String {
-        format!("a walk whose states take more than {} MiB", self.bytes >> 20)
+        match self.bytes >> 20 {
+            0 => format!("a walk whose states take more than {} bytes", self.bytes),
+            mib => format!("a walk whose states take more than {mib} MiB"),
+        }
     }
 }
 
