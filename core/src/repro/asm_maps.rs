@@ -1,10 +1,10 @@
 //! Maps in C: those defined by types, and data sections for those that are used by their value.
 
-use super::asm::push;
+use super::asm::{Source, push};
 use super::words::Identifiers;
-use crate::isa::{Imm64, Op, operations};
+use crate::isa::{Imm64, Op};
 use crate::kernel::MapType;
-use crate::program::{MapDef, Program};
+use crate::program::MapDef;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a map is written.
@@ -16,43 +16,35 @@ pub(super) enum MapForm {
     Variable,
 }
 
+/// How instructions refer to a map.
+#[derive(Clone, Debug, Default)]
+struct Uses {
+    by_map: bool,
+    /// Offsets into its value.
+    offsets: BTreeSet<u32>,
+}
+
+fn uses(source: &Source<'_>) -> BTreeMap<u32, Uses> {
+    let mut all: BTreeMap<u32, Uses> = BTreeMap::new();
+    for (_, op) in &source.ops {
+        match *op {
+            Ok(Op::LdImm64 { imm: Imm64::Map(map), .. }) => all.entry(map).or_default().by_map = true,
+            Ok(Op::LdImm64 { imm: Imm64::MapValue { map, off }, .. }) => {
+                all.entry(map).or_default().offsets.insert(off);
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
 impl MapForm {
     /// A map that programs address by value alone can be a variable, if it looks like the map of a section.
-    fn of(program: &Program, index: u32, uses: &Uses) -> MapForm {
-        let (by_value, by_map) = (uses.by_value.contains_key(&index), uses.by_map.contains(&index));
-        let alike = program.maps.get(index as usize).is_some_and(|map| {
-            let sizes = map.key_size == 4 && map.max_entries == 1 && (1..=VARIABLE_BYTES_MAX).contains(&map.value_size);
-            let plain = (map.flags, map.frozen) == (0, false) || (map.flags, map.frozen) == (RDONLY_PROG, true);
-            map.map_type == MapType::Array && sizes && plain
-        });
-        if by_value && !by_map && alike { MapForm::Variable } else { MapForm::Defined }
-    }
-}
-
-/// How a program refers to its maps.
-struct Uses {
-    /// Maps that are handed on.
-    by_map: BTreeSet<u32>,
-    /// Places in the values of maps.
-    by_value: BTreeMap<u32, BTreeSet<u32>>,
-}
-
-impl Uses {
-    fn of(program: &Program) -> Uses {
-        let mut uses = Uses { by_map: BTreeSet::new(), by_value: BTreeMap::new() };
-        for (_, op) in operations(&program.insns) {
-            crate::work::count(1);
-            match op {
-                Ok(Op::LdImm64 { imm: Imm64::Map(map), .. }) => {
-                    uses.by_map.insert(map);
-                }
-                Ok(Op::LdImm64 { imm: Imm64::MapValue { map, off }, .. }) => {
-                    uses.by_value.entry(map).or_default().insert(off);
-                }
-                _ => {}
-            }
-        }
-        uses
+    fn of(map: &MapDef, uses: &Uses) -> MapForm {
+        let sizes = map.key_size == 4 && map.max_entries == 1 && (1..=VARIABLE_BYTES_MAX).contains(&map.value_size);
+        let plain = (map.flags, map.frozen) == (0, false) || (map.flags, map.frozen) == (RDONLY_PROG, true);
+        let alike = map.map_type == MapType::Array && sizes && plain;
+        if alike && !uses.by_map && !uses.offsets.is_empty() { MapForm::Variable } else { MapForm::Defined }
     }
 }
 
@@ -61,50 +53,57 @@ const RDONLY_PROG: u32 = 1 << 7;
 /// Bytes of a variable up to which it is written.
 const VARIABLE_BYTES_MAX: u32 = 1 << 16;
 
-/// The maps of a program with their names in C.
-pub(super) struct Maps {
-    named: BTreeMap<u32, (String, MapForm)>,
+/// A map in C.
+struct Written {
+    name: String,
+    form: MapForm,
     uses: Uses,
 }
 
+/// The maps of a program with their names in C, by index.
+pub(super) struct Maps(Vec<Written>);
+
 impl Maps {
-    pub fn new(program: &Program, identifiers: &mut Identifiers) -> Maps {
-        let uses = Uses::of(program);
-        let named = (0u32..).zip(&program.maps).map(|(n, map)| {
+    pub fn new(source: &Source<'_>, identifiers: &mut Identifiers) -> Maps {
+        let mut all = uses(source);
+        let written = (0u32..).zip(&source.program.maps).map(|(n, map)| {
+            let uses = all.remove(&n).unwrap_or_default();
             let name = identifiers.give(&map.name, &format!("map_{n}"));
-            (n, (name, MapForm::of(program, n, &uses)))
+            Written { name, form: MapForm::of(map, &uses), uses }
         });
-        Maps { named: named.collect(), uses }
+        Maps(written.collect())
     }
 
     /// A map's name, if it is written in that form.
     pub fn name(&self, index: u32, form: MapForm) -> Option<&str> {
-        self.named.get(&index).filter(|(_, f)| *f == form).map(|(name, _)| name.as_str())
+        self.0.get(index as usize).filter(|map| map.form == form).map(|map| map.name.as_str())
     }
 
-    /// The form of a map.
-    pub fn form(&self, index: u32) -> Option<MapForm> {
-        self.named.get(&index).map(|(_, form)| *form)
-    }
-
-    pub fn definitions(&self, program: &Program, out: &mut String) {
-        for ((n, (name, form)), map) in self.named.iter().zip(&program.maps) {
+    pub fn definitions(&self, source: &Source<'_>, out: &mut String) {
+        for (Written { name, form, uses }, map) in self.0.iter().zip(&source.program.maps) {
             out.push('\n');
             match form {
                 MapForm::Defined => defined(name, map, out),
                 MapForm::Variable => {
                     variable(name, map, out);
-                    places(self.uses.by_value.get(n), name, out);
+                    places(uses, name, out);
                 }
             }
         }
     }
 
-    pub fn remarks(&self, program: &Program, left_out: &mut Vec<String>) {
-        for (n, (name, form)) in &self.named {
-            let map = program.maps.get(*n as usize);
-            if map.is_some_and(|m| m.frozen) && *form == MapForm::Defined {
-                left_out.push(format!("Map {name} is frozen before the load."));
+    /// What the definitions do not say.
+    pub fn left_out(&self, source: &Source<'_>, left_out: &mut Vec<String>) {
+        for (Written { name, form, .. }, map) in self.0.iter().zip(&source.program.maps) {
+            if *form == MapForm::Variable {
+                continue;
+            }
+            let filled = map.init.iter().flatten().any(|byte| *byte != 0);
+            if filled {
+                left_out.push(format!("Map {name} holds values before the run; here it starts as zeros."));
+            }
+            if map.frozen {
+                left_out.push(format!("Map {name} is frozen before the load; here it is not."));
             }
         }
     }
@@ -132,8 +131,8 @@ pub(super) fn place(name: &str, off: u32) -> String {
     format!("{name}.at_{off}")
 }
 
-fn places(offsets: Option<&BTreeSet<u32>>, name: &str, out: &mut String) {
-    for off in offsets.into_iter().flatten().filter(|off| **off != 0) {
+fn places(uses: &Uses, name: &str, out: &mut String) {
+    for off in uses.offsets.iter().filter(|off| **off != 0) {
         let place = place(name, *off);
         push(out, format_args!("asm(\".globl {place}\\n.set {place}, {name} + {off}\");\n"));
     }
@@ -143,6 +142,8 @@ fn variable(name: &str, map: &MapDef, out: &mut String) {
     let (qualifier, section) = if map.frozen { ("const ", ".rodata") } else { ("", ".data") };
     push(out, format_args!("{qualifier}char {name}[{}] SEC(\"{section}.{name}\") = {{", map.value_size));
     let bytes = map.init.first().map_or(&[][..], Vec::as_slice);
+    // A value that was given more bytes than it has keeps the first.
+    let bytes = bytes.get(..map.value_size as usize).unwrap_or(bytes);
     let shown = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
     if shown == 0 {
         out.push_str(" 0 };\n");
