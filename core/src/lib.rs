@@ -18,3 +18,4 @@ pub mod reduce;
 pub mod repro;
 pub mod rewrite;
 pub mod verifier;
+mod work;

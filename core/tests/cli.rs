@@ -337,3 +337,42 @@ fn answers_are_the_same_whatever_the_number_of_threads() {
     let said = |jobs: &str| folder.said(&["verify", "--json", "--jobs", jobs, ".", ".", "."]);
     assert_eq!(said("1"), said("4"));
 }
+
+/// A loop that a walk never leaves: under these rules nothing but the limit of instructions ends it.
+const COUNTER: &str = "\
+;;! maps = [{ name = \"m\", type = \"array\", key_size = 4, value_size = 8, max_entries = 5 }]
+main:
+    *(u64 *)(r10 - 8) = 0
+    r1 = map.m ll
+    r2 = cb ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call bpf_for_each_map_elem
+    r0 = 1
+    exit
+cb:
+    r1 = *(u64 *)(r4 + 0)
+    r1 += 1
+    *(u64 *)(r4 + 0) = r1
+    r0 = 0
+    exit
+";
+
+#[test]
+fn a_spent_budget_is_no_verdict_and_has_a_name() {
+    let folder = Folder::new(&[("counter.bpf", COUNTER)]);
+    let rules = ["--rules", "6.12", "--set", "walk.forced_checkpoints=no", "--memory", "4"];
+    let what = "a walk whose states take more than 4 MiB";
+    let line = &folder.json(0, &[&["verify", "--json", "counter.bpf"][..], &rules].concat())[0];
+    assert_eq!((&line["verdict"], &line["message"]), (&"unsupported".into(), &what.into()));
+    assert_eq!(line["budget_spent"], true);
+    for command in ["verify", "inline", "run", "check"] {
+        let (_, out, _) = folder.said(&[&[command, "counter.bpf"][..], &rules].concat());
+        assert!(out.contains(what), "{command}: {out}");
+    }
+    for verdict in ["accept", "reject"] {
+        let expect = [&["verify", "counter.bpf", "--expect", verdict][..], &rules].concat();
+        assert_eq!(folder.said(&expect).0, 1, "a spent budget is no {verdict}");
+    }
+}

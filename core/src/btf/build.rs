@@ -26,15 +26,25 @@ pub fn minimal(funcs: &[MinimalFunc<'_>]) -> (Btf, Vec<TypeId>) {
     let mut btf = Btf::new();
     let int = push_int(&mut btf, "int", 4);
     let long = push_int(&mut btf, "long", 8);
+    // A program may have tens of thousands of functions: each name is looked up, not searched for.
+    let mut known: BTreeMap<String, StrOff> = BTreeMap::from([(String::new(), StrOff(0))]);
+    for name in ["int", "long"] {
+        known.insert(name.to_owned(), btf.intern(name));
+    }
+    let mut intern = |btf: &mut Btf, text: &str| {
+        let text = text.split('\0').next().unwrap_or_default();
+        *known.entry(text.to_owned()).or_insert_with(|| btf.push_string(text))
+    };
     btf.push(BtfType::new(StrOff(0), Body::Ptr { to: TypeId::VOID }));
     let mut protos = BTreeMap::new();
     let mut ids = Vec::with_capacity(funcs.len());
     for func in funcs {
         let proto = *protos.entry(func.args).or_insert_with(|| {
-            let params = (1..=func.args).map(|n| Param { name: btf.intern(&format!("a{n}")), to: long }).collect();
+            let params =
+                (1..=func.args).map(|n| Param { name: intern(&mut btf, &format!("a{n}")), to: long }).collect();
             btf.push(BtfType::new(StrOff(0), Body::FuncProto { ret: int, params }))
         });
-        let name = btf.intern(func.name);
+        let name = intern(&mut btf, func.name);
         ids.push(btf.push(BtfType::new(name, Body::Func { proto, linkage: func.linkage.number() })));
     }
     (btf, ids)

@@ -125,11 +125,17 @@ impl Btf {
         let text = text.split('\0').next().unwrap_or_default();
         let mut at = 0;
         for known in self.strings.split(|b| *b == 0) {
+            crate::work::count(1);
             if known == text.as_bytes() {
                 return StrOff(at);
             }
             at += known.len() as u32 + 1;
         }
+        self.push_string(text)
+    }
+
+    /// Adds a string that was not added before and has no NUL, without a look at the others.
+    fn push_string(&mut self, text: &str) -> StrOff {
         let at = self.strings.len() as u32;
         self.strings.extend_from_slice(text.as_bytes());
         self.strings.push(0);

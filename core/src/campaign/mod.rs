@@ -51,13 +51,14 @@ mod work;
 
 use crate::exec::Limits;
 use crate::oracle::Options;
+use crate::verifier::Budget;
 
 /// How campaigns and fuzz targets examine cases: with bounds that a case in some thousands meets, so that it does not cost as
 /// much as all others.
 pub fn case_options() -> Options {
     const FUEL: u64 = 1 << 18;
-    const WALK_MAX: u32 = 40_000;
-    Options { limits: Limits { fuel: FUEL, ..Limits::default() }, walk_max: WALK_MAX, ..Options::default() }
+    const BUDGET: Budget = Budget { insns: 40_000, bytes: 256 << 20 };
+    Options { limits: Limits { fuel: FUEL, ..Limits::default() }, budget: BUDGET, ..Options::default() }
 }
 
 pub use case::{Case, Envelope, make, named};

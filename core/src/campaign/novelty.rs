@@ -6,9 +6,10 @@
 //!
 //! Kernel: none; the log's words are the kernel's.
 
+use super::case_options;
 use crate::kernel::Rules;
 use crate::program::Program;
-use crate::verifier::{LogLevel, verify_within_with_log};
+use crate::verifier::{Budget, LogLevel, verify_within_with_log};
 use std::collections::BTreeSet;
 
 /// What has been shown so far.
@@ -46,7 +47,8 @@ impl Novelty {
 
 /// What the verification of a program shows under some rules.
 pub fn marks(program: &Program, rules: &Rules) -> BTreeSet<String> {
-    let (_, log) = verify_within_with_log(program, rules, LogLevel::All, WALK_MAX);
+    let (_, log) =
+        verify_within_with_log(program, rules, LogLevel::All, Budget { insns: WALK_MAX, ..case_options().budget });
     let mut marks = BTreeSet::new();
     // Indented lines are the table of live registers.
     for line in log.lines().filter(|line| !line.starts_with(' ')) {

@@ -15,7 +15,7 @@ use crate::program::Program;
 use crate::program::json::to_hex;
 use crate::repro::{Belief, Claims, Side, Story};
 use crate::rewrite::Rewritten;
-use crate::verifier::believed_at;
+use crate::verifier::{Budget, believed_at};
 
 /// The release of loopdiff that runs: its version, and in a release build the commit where that is known.
 pub const RELEASE: &str = env!("LOOPDIFF_RELEASE");
@@ -39,7 +39,7 @@ pub fn of(program: &Program, signature: &str, rules: &Rules, origin: &Origin, ex
         identity: identity(signature, rules, origin),
         compared: COMPARED.to_owned(),
         evidence: finding.map(|f| f.evidence.clone()).unwrap_or_default(),
-        belief: seen.belief(examiner.options().walk_max),
+        belief: seen.belief(examiner.options().budget),
         sides: seen.sides(),
         gone_with: gone_with(program, signature, rules, origin, examiner),
         commands: commands(rules, origin),
@@ -227,7 +227,7 @@ impl<'a> Seen<'a> {
     }
 
     /// What the verifier believed at the instruction that the finding is about, or at the first loop that is inlined.
-    fn belief(&self, walk_max: u32) -> Belief {
+    fn belief(&self, budget: Budget) -> Belief {
         let first = || {
             self.rewritten().and_then(|rewritten| Some((rewritten.inlined.first()?.site, " (the first inlined loop)")))
         };
@@ -235,7 +235,7 @@ impl<'a> Seen<'a> {
         let Some((at, why)) = marked.or_else(first) else { return Belief::default() };
         let text = self.program.insn(at).and_then(|insn| decode(insn, self.program.insn(at.next())).ok());
         let text = text.map(|op| format!(", `{op}`")).unwrap_or_default();
-        let believed = believed_at(self.program, self.rules, at, walk_max);
+        let believed = believed_at(self.program, self.rules, at, budget);
         let place = match (believed.visits, believed.states.len()) {
             (0, _) => format!("The verifier came to instruction {at}{text}{why} on no path."),
             (1, _) => format!("The verifier came to instruction {at}{text}{why} once, in this state:"),

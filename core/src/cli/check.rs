@@ -36,13 +36,14 @@ const SHOWN_MAX: usize = 40;
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let start = Instant::now();
+    let budget = args.common.memory.budget();
     let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
     let items = items::load(&args.common.paths)?;
     let tasks = items::tasks(&items, &args.common.rules);
     let every = args.verbose || !args.quiet && tasks.len() <= SHOWN_MAX;
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
-        task.item.program().map(|p| Examiner::new(Options { limits, ..Options::default() }).examine(p, &rules))
+        task.item.program().map(|p| Examiner::new(Options { limits, budget, ..Options::default() }).examine(p, &rules))
     };
     let mut tally = Tally::default();
     items::in_order(&tasks, args.common.jobs, work, |n, report| {

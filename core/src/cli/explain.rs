@@ -1,13 +1,23 @@
-//! `loopdiff explain`: which single fact turns the answers of neighbouring kernels.
+//! `loopdiff explain`: which single fact changes the answers of neighbouring kernels.
+//!
+//! It walks each program once a kernel and some hundred times with mixtures of their facts. What all threads keep at a time is
+//! bounded together, so that the command takes less than a gigabyte whatever it is given.
 
 use super::exit::{Exit, Failure};
 use super::items::{self, Item};
 use super::options::{Jobs, RulesOption};
-use super::output::{Output, Tone};
+use super::output::{Output, Tone, note};
 use crate::kernel::{Difference, KernelVersion, Rules};
-use crate::oracle::{Answer, Aspect, Cause, Change, Options, explain};
+use crate::oracle::{Answer, Aspect, Cause, Change, Options, Untried, explain, status_within};
+use crate::verifier::Budget;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Arguments of `explain`.
 #[derive(clap::Args, Debug)]
@@ -25,7 +35,13 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     jobs: Jobs,
+    /// MiB of memory that the states of all verifications at a time may take; what needs more is named as not tried.
+    #[arg(long, value_name = "MIB", default_value_t = 640, value_parser = clap::value_parser!(u32).range(1..))]
+    memory: u32,
 }
+
+/// Threads at most: each gets its share of the memory.
+const JOBS_MAX: usize = 4;
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if args.facts {
@@ -33,13 +49,22 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     let versions = args.versions();
     let items = items::load(&args.paths)?;
+    let jobs = args.jobs.count().min(items.len()).clamp(1, JOBS_MAX);
+    let budget = Budget { bytes: (args.memory as usize).saturating_mul(1 << 20) / jobs, ..Budget::default() };
+    let options = Options { budget, ..Options::default() };
+    let progress = Progress::new(items.len());
     let work = |item: &Item| {
-        let program = item.program()?;
-        let rules = |version| args.rules.rules(version);
-        let answers: Vec<Answer> = versions.iter().map(|v| Answer::of(program, &rules(*v))).collect();
-        Some((answers, explain(program, &versions, rules, &Aspect::ALL, Options::default())))
+        let found = item.program().map(|program| {
+            let rules = |version| args.rules.rules(version);
+            let answer = |v: &KernelVersion| Answer::of_status(status_within(program, &rules(*v), budget), &rules(*v));
+            let answers: Vec<Answer> = versions.iter().map(answer).collect();
+            (answers, explain(program, &versions, rules, &Aspect::ALL, options, || progress.tried()))
+        });
+        progress.done();
+        found
     };
-    items::in_order(&items, args.jobs, work, |n, found| match (items.get(n), found) {
+    let jobs = Jobs { jobs: NonZeroUsize::new(jobs) };
+    items::in_order(&items, jobs, work, |n, found| match (items.get(n), found) {
         (Some(item), Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),
         (Some(item), Some((answers, changes))) => describe(item, &versions, &answers, &changes, output),
         (Some(item), None) if args.json => {
@@ -51,7 +76,61 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
         (None, _) => Ok(()),
     })?;
+    progress.end();
     Ok(Exit::Fine)
+}
+
+/// How far the work is: a line that moves on a terminal, elsewhere a plain line now and then.
+struct Progress {
+    bar: Option<ProgressBar>,
+    shown: Mutex<Instant>,
+    programs: usize,
+    done: AtomicUsize,
+    tried: AtomicUsize,
+}
+
+impl Progress {
+    fn new(programs: usize) -> Progress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:20} {msg}");
+            ProgressBar::new(programs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        let (done, tried) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Progress { bar, shown: Mutex::new(Instant::now()), programs, done, tried }
+    }
+
+    fn tried(&self) {
+        self.tried.fetch_add(1, Ordering::Relaxed);
+        self.show();
+    }
+
+    fn done(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn show(&self) {
+        let every = if self.bar.is_some() { Duration::from_millis(250) } else { Duration::from_secs(10) };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.elapsed() < every {
+            return;
+        }
+        *shown = Instant::now();
+        let (done, tried) = (self.done.load(Ordering::Relaxed), self.tried.load(Ordering::Relaxed));
+        let text = format!("{done} of {} programs, {tried} walks", self.programs);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done as u64);
+                bar.set_message(text);
+            }
+            None => note(text),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Args {
@@ -78,8 +157,14 @@ fn describe(
         parts.retain(|part| !part.is_empty());
         output.line(format_args!("  {version:<5} {}", parts.join("; ")))?;
     }
+    for (pair, answers) in versions.windows(2).zip(answers.windows(2)) {
+        if let ([from, to], true) = (pair, answers.iter().any(Answer::is_spent)) {
+            output.line(format_args!("  {from} to {to}: not compared, since there are not two answers"))?;
+        }
+    }
     if changes.is_empty() {
-        return output.line("  nothing differs");
+        let all = !answers.iter().any(Answer::is_spent);
+        return if all { output.line("  nothing differs") } else { Ok(()) };
     }
     for change in changes {
         let head = format!("{} to {}, {}", change.from, change.to, change.aspect);
@@ -91,6 +176,19 @@ fn describe(
         for Difference { name, left, right } in facts {
             output.line(format_args!("    {how}: {} = {left} to {right}", output.paint(Tone::Good, name)))?;
         }
+        describe_untried(&change.untried, output)?;
+    }
+    Ok(())
+}
+
+/// What may also be a cause: single facts by name, greater mixtures by number.
+fn describe_untried(untried: &[Untried], output: &mut Output) -> Result<(), Failure> {
+    for one in untried {
+        let what = match one.facts.as_slice() {
+            [fact] => fact.name.clone(),
+            facts => format!("{} facts together", facts.len()),
+        };
+        output.line(output.paint(Tone::Faint, format!("    not tried: {what}: {}", one.why)))?;
     }
     Ok(())
 }
@@ -108,6 +206,7 @@ fn json_line(
         .map(|(version, answer)| (version.name().to_owned(), answer.describe(Aspect::Verdict).into()))
         .collect();
     let fact = |d: &Difference| json!({ "fact": d.name, "from": d.left, "to": d.right });
+    let untried = |u: &Untried| json!({ "facts": u.facts.iter().map(fact).collect::<Vec<_>>(), "why": u.why });
     let change = |change: &Change| {
         let (how, facts) = match &change.cause {
             Cause::Alone(facts) => ("alone", facts),
@@ -120,6 +219,7 @@ fn json_line(
             "before": change.before.describe(change.aspect),
             "after": change.after.describe(change.aspect),
             how: facts.iter().map(fact).collect::<Vec<_>>(),
+            "untried": change.untried.iter().map(untried).collect::<Vec<_>>(),
         })
     };
     let changes: Vec<Value> = changes.iter().map(change).collect();

@@ -7,7 +7,7 @@ use super::options::Common;
 use super::output::{Output, Tone};
 use super::verify;
 use crate::isa::{Insn, InsnIdx, ListedInsn, listing};
-use crate::oracle::{Status, status};
+use crate::oracle::{Status, status_within};
 use crate::program::{Program, ProgramNames};
 use crate::rewrite::Rewritten;
 use serde_json::json;
@@ -24,7 +24,10 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let work = |task: &Task<'_>| task.item.program().map(|p| status(p, &args.common.rules.rules(task.version)));
+    let work = |task: &Task<'_>| {
+        let rules = args.common.rules.rules(task.version);
+        task.item.program().map(|p| status_within(p, &rules, args.common.memory.budget()))
+    };
     items::each(&args.common, work, |task, answer| {
         let (Some(program), Some(status)) = (task.item.program(), answer) else {
             if args.common.json {

@@ -58,6 +58,9 @@ pub fn verdict(name: &str, version: KernelVersion, status: &Status, program: &Pr
                 line.insert("at".into(), at.0.into());
             }
             line.insert("message".into(), unsupported.what.as_str().into());
+            if unsupported.spent {
+                line.insert("budget_spent".into(), true.into());
+            }
         }
     }
     Value::Object(line)

@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use crate::kernel::{FactError, KernelVersion, Rules};
-use crate::verifier::LogLevel;
+use crate::verifier::{Budget, LogLevel};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -19,6 +19,24 @@ pub struct Common {
     pub json: bool,
     #[command(flatten)]
     pub jobs: Jobs,
+    #[command(flatten)]
+    pub memory: Memory,
+}
+
+/// The option of commands that verify.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Memory {
+    /// MiB of memory that the states of one verification may take; one that takes more is answered "unsupported".
+    #[arg(long, value_name = "MIB", default_value_t = (Budget::default().bytes >> 20) as u32,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    memory: u32,
+}
+
+impl Memory {
+    /// The budget of a verification.
+    pub fn budget(self) -> Budget {
+        Budget { bytes: (self.memory as usize).saturating_mul(1 << 20), ..Budget::default() }
+    }
 }
 
 /// The option of commands that show a verifier's log.

@@ -34,7 +34,10 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
-        task.item.program().map(|p| Examiner::new(Options { limits, ..Options::default() }).examine(p, &rules))
+        task.item.program().map(|p| {
+            Examiner::new(Options { limits, budget: args.common.memory.budget(), ..Options::default() })
+                .examine(p, &rules)
+        })
     };
     items::each(&args.common, work, |task, answer| {
         let Some(report) = answer else {

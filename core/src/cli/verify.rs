@@ -6,10 +6,10 @@ use super::json;
 use super::options::{Common, Log};
 use super::output::{Output, Tone};
 use crate::kernel::Rules;
-use crate::oracle::{Status, status};
+use crate::oracle::{Status, status_within};
 use crate::program::{Loaded, Program, SubprogIdx};
 use crate::rewrite::rewrite;
-use crate::verifier::{Facts, LogLevel, Rejection, SiteState, Verdict, notes, verify_with_log};
+use crate::verifier::{Budget, Facts, LogLevel, Rejection, SiteState, Verdict, notes, verify_within_with_log};
 
 /// Arguments of `verify`.
 #[derive(clap::Args, Debug)]
@@ -34,7 +34,9 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
         let program = task.item.program()?;
-        Some((status(program, &rules), args.log.level().map(|level| log(program, &rules, level))))
+        let budget = args.common.memory.budget();
+        let log = args.log.level().map(|level| log(program, &rules, level, budget));
+        Some((status_within(program, &rules, budget), log))
     };
     items::each(&args.common, work, |task, answer| {
         let (answer, log) = answer.unzip();
@@ -73,8 +75,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// The log of a program; a refusal by the rewrite stands at its end.
-fn log(program: &Program, rules: &Rules, level: LogLevel) -> String {
-    let (verdict, mut text) = verify_with_log(program, rules, level);
+fn log(program: &Program, rules: &Rules, level: LogLevel, budget: Budget) -> String {
+    let (verdict, mut text) = verify_within_with_log(program, rules, level, budget);
     if let Verdict::Accepted(facts) = verdict
         && let Err(rejection) = rewrite(program, &facts, rules)
     {

@@ -9,22 +9,22 @@ use crate::isa::{InsnIdx, Op, decode};
 use crate::kernel::{LeavesCallback, ProgType, Rules, ctx};
 use crate::program::{Input, Program, SubprogIdx, subprog_target};
 use crate::rewrite::{self, Plan, Rewritten};
-use crate::verifier::{self, Facts, Rejection, SiteState, Verdict};
+use crate::verifier::{self, Budget, Facts, Rejection, SiteState, Verdict};
 
 /// How a program is examined.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Bounds of each run. Its detail is that of the first attempt; a difference is looked at again in full.
     pub limits: Limits,
-    /// Instructions after which a verification is given up, as not supported.
-    pub walk_max: u32,
+    /// What a verification may take before it is given up, as not supported.
+    pub budget: Budget,
     /// A change of the plan between planning and emitting: a planted fault. `None` for the kernel's plan.
     pub edit_plan: Option<fn(&mut Plan, &Facts)>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() }, walk_max: u32::MAX, edit_plan: None }
+        Options { limits: Limits { fuel: 1 << 20, ..Limits::default() }, budget: Budget::default(), edit_plan: None }
     }
 }
 
@@ -85,6 +85,11 @@ impl Examiner {
         self.options
     }
 
+    /// Examines with another budget from here on.
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.options.budget = budget;
+    }
+
     /// Verifies, rewrites and runs a program under the rules of a kernel.
     pub fn examine(&mut self, program: &Program, rules: &Rules) -> Report {
         let mut report = Report {
@@ -126,6 +131,11 @@ pub fn status(program: &Program, rules: &Rules) -> Status {
     status_with(program, rules, &Options::default())
 }
 
+/// The same within another budget than the default.
+pub fn status_within(program: &Program, rules: &Rules, budget: Budget) -> Status {
+    status_with(program, rules, &Options { budget, ..Options::default() })
+}
+
 fn status_with(program: &Program, rules: &Rules, options: &Options) -> Status {
     let rewrite = |facts: &Facts| {
         let mut plan = Plan::of(facts);
@@ -134,7 +144,7 @@ fn status_with(program: &Program, rules: &Rules, options: &Options) -> Status {
         }
         rewrite::emit(program, facts, &plan, rules)
     };
-    match verifier::verify_within(program, rules, options.walk_max) {
+    match verifier::verify_within(program, rules, options.budget) {
         Verdict::Accepted(facts) => match rewrite(&facts) {
             Ok(rewritten) => Status::Accepted { facts: Box::new(facts), rewritten: Box::new(rewritten) },
             Err(rejection) => {

@@ -4,6 +4,9 @@
 //! alone gives the newer answer is a cause. Where none does, facts are taken back from the newer rules as long as the answer
 //! stays, which leaves a set that cannot be made smaller.
 //!
+//! Mixtures of two kernels' facts may walk for ever where both kernels do not, so a mixture gets a budget of its own: some times
+//! what the two take. One that spends it is answered by no guess; it is named as not tried.
+//!
 //! Invariant: the causes that are named are tried, not guessed.
 
 use super::examine::{Examiner, Options, Report, RunPair, Status, status};
@@ -12,7 +15,7 @@ use crate::isa::Insn;
 use crate::kernel::{Difference, HelperImms, KernelVersion, Rules};
 use crate::program::Program;
 use crate::rewrite::{as_dumped, late_fixups, normalise};
-use crate::verifier::{SiteState, Unfit};
+use crate::verifier::{Budget, SiteState, Unfit};
 use std::fmt;
 
 /// A part of an answer.
@@ -65,12 +68,19 @@ pub struct Answer {
     dump: Vec<Insn>,
     results: Vec<Outcome>,
     count: u32,
+    /// The walk's budget was spent: this is no answer.
+    spent: bool,
 }
 
 impl Answer {
     /// The answer to a program that is not run.
     pub fn of(program: &Program, rules: &Rules) -> Answer {
-        Answer::with_results(status(program, rules), Vec::new(), rules)
+        Answer::of_status(status(program, rules), rules)
+    }
+
+    /// The answer that a verification under some rules gives.
+    pub fn of_status(status: Status, rules: &Rules) -> Answer {
+        Answer::with_results(status, Vec::new(), rules)
     }
 
     /// The answer that a report under some rules holds.
@@ -86,6 +96,7 @@ impl Answer {
             dump: Vec::new(),
             results: Vec::new(),
             count: 0,
+            spent: false,
         };
         match status {
             Status::Accepted { facts, rewritten } => {
@@ -114,13 +125,20 @@ impl Answer {
                 count: rejection.insns_processed,
                 ..none
             },
-            Status::Unsupported(unsupported) => Answer { verdict: "unsupported", message: unsupported.what, ..none },
+            Status::Unsupported(unsupported) => {
+                Answer { verdict: "unsupported", message: unsupported.what, spent: unsupported.spent, ..none }
+            }
         }
     }
 
     /// Whether something is not modelled.
     pub fn is_unsupported(&self) -> bool {
         self.verdict == "unsupported"
+    }
+
+    /// Whether the budget of the walk was spent before there was an answer.
+    pub fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// The same with another message, for comparisons of logs.
@@ -227,28 +245,58 @@ pub struct Change {
     pub after: Answer,
     /// Why.
     pub cause: Cause,
+    /// Mixtures that could not be tried: each may be a cause, or leave a smaller set.
+    pub untried: Vec<Untried>,
 }
 
-/// What turns the answers between each pair of neighbours, in those of `aspects`; `rules` gives the rules of a version.
+/// A mixture of facts that gives no answer, because its walk takes too much.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Untried {
+    /// The facts that are set in the older rules.
+    pub facts: Vec<Difference>,
+    /// What was spent.
+    pub why: String,
+}
+
+/// What changes the answers between each pair of neighbours, in those of `aspects`; `rules` gives the rules of a version. Where
+/// one of the two has spent its budget, nothing is compared. `tried` is called after each walk.
 pub fn explain(
     program: &Program,
     versions: &[KernelVersion],
     rules: impl Fn(KernelVersion) -> Rules,
     aspects: &[Aspect],
     options: Options,
+    mut tried: impl FnMut(),
 ) -> Vec<Change> {
     let mut examiner = Examiner::new(options);
     let mut program = program.clone();
     if !aspects.contains(&Aspect::Results) {
         program.inputs.clear();
     }
-    let mut answer = |rules: &Rules| Answer::of_report(examiner.examine(&program, rules), rules);
+    let mut answer = |rules: &Rules, budget: Budget| {
+        examiner.set_budget(budget);
+        let answer = Answer::of_report(examiner.examine(&program, rules), rules);
+        tried();
+        answer
+    };
     let side = |version: &KernelVersion| {
         let rules = rules(*version);
-        Side { version: *version, answer: answer(&rules), rules }
+        Side { version: *version, answer: answer(&rules, options.budget), rules }
     };
     let sides: Vec<Side> = versions.iter().map(side).collect();
-    sides.windows(2).flat_map(|pair| explain_pair(&pair[0], &pair[1], aspects, &mut answer)).collect()
+    let explained = |pair: &[Side]| {
+        let [from, to] = pair else { return Vec::new() };
+        let budget = mixture_budget(options.budget, from, to);
+        explain_pair(from, to, aspects, |rules| answer(rules, budget))
+    };
+    sides.windows(2).flat_map(explained).collect()
+}
+
+/// A mixture gets four times the instructions that the longer of the two walks has, and some for short ones.
+fn mixture_budget(all: Budget, from: &Side, to: &Side) -> Budget {
+    const SOME: u32 = 1 << 16;
+    let insns = from.answer.count.max(to.answer.count).saturating_mul(4).saturating_add(SOME);
+    Budget { insns: insns.min(all.insns), ..all }
 }
 
 /// A version's side.
@@ -258,10 +306,10 @@ struct Side {
     answer: Answer,
 }
 
-fn explain_pair(from: &Side, to: &Side, aspects: &[Aspect], answer: &mut impl FnMut(&Rules) -> Answer) -> Vec<Change> {
+fn explain_pair(from: &Side, to: &Side, aspects: &[Aspect], mut answer: impl FnMut(&Rules) -> Answer) -> Vec<Change> {
     let (old, before, after) = (&from.rules, &from.answer, &to.answer);
     let mut aspects = aspects.iter().copied().filter(|a| !before.agrees(after, *a)).peekable();
-    if aspects.peek().is_none() {
+    if aspects.peek().is_none() || before.spent || after.spent {
         return Vec::new();
     }
     let differences = Rules::differences(old, &to.rules);
@@ -269,19 +317,32 @@ fn explain_pair(from: &Side, to: &Side, aspects: &[Aspect], answer: &mut impl Fn
         .iter()
         .map(|difference| (difference.clone(), answer(&with(old, std::slice::from_ref(difference)))))
         .collect();
+    let untried: Vec<Untried> =
+        alone.iter().filter_map(|(fact, answer)| Untried::of(std::slice::from_ref(fact), answer)).collect();
     aspects
         .map(|aspect| {
+            let mut untried = untried.clone();
             let turns = alone.iter().filter(|(_, answer)| answer.is_same(after, aspect));
             let single: Vec<Difference> = turns.map(|(difference, _)| difference.clone()).collect();
             let cause = if single.is_empty() {
-                Cause::Together(smallest(old, &differences, |rules| answer(rules).is_same(after, aspect)))
+                Cause::Together(smallest(old, &differences, |rules, facts| {
+                    let answer = answer(rules);
+                    untried.extend(Untried::of(facts, &answer));
+                    answer.is_same(after, aspect)
+                }))
             } else {
                 Cause::Alone(single)
             };
             let (from, to) = (from.version, to.version);
-            Change { from, to, aspect, before: before.clone(), after: after.clone(), cause }
+            Change { from, to, aspect, before: before.clone(), after: after.clone(), cause, untried }
         })
         .collect()
+}
+
+impl Untried {
+    fn of(facts: &[Difference], answer: &Answer) -> Option<Untried> {
+        answer.spent.then(|| Untried { facts: facts.to_vec(), why: answer.message.clone() })
+    }
 }
 
 /// Rules with facts set to the second side of differences.
@@ -295,12 +356,16 @@ fn with(rules: &Rules, differences: &[Difference]) -> Rules {
 }
 
 /// Takes facts away as long as what is left still turns the answer.
-fn smallest(old: &Rules, differences: &[Difference], mut turned: impl FnMut(&Rules) -> bool) -> Vec<Difference> {
+fn smallest(
+    old: &Rules,
+    differences: &[Difference],
+    mut turned: impl FnMut(&Rules, &[Difference]) -> bool,
+) -> Vec<Difference> {
     let mut kept = differences.to_vec();
     let mut n = 0;
     while n < kept.len() {
         let left_out = kept.remove(n);
-        if !turned(&with(old, &kept)) {
+        if !turned(&with(old, &kept), &kept) {
             kept.insert(n, left_out);
             n += 1;
         }
@@ -346,7 +411,7 @@ cb:
     #[test]
     fn the_walk_of_callbacks_is_found() {
         let program = program(ONCE);
-        let changes = explain(&program, &KernelVersion::ALL, Rules::of, &Aspect::ALL, Options::default());
+        let changes = explain(&program, &KernelVersion::ALL, Rules::of, &Aspect::ALL, Options::default(), || {});
         let verdict = changes.iter().find(|c| c.aspect == Aspect::Verdict).expect("verdicts differ");
         assert_eq!((verdict.from, verdict.to), (KernelVersion::V6_1, KernelVersion::V6_12));
         let (Cause::Alone(facts) | Cause::Together(facts)) = &verdict.cause;
@@ -370,7 +435,7 @@ over:
 ",
         );
         let changes = |aspects: &[Aspect]| {
-            explain(&program, &KernelVersion::ALL, Rules::of, aspects, Options::default())
+            explain(&program, &KernelVersion::ALL, Rules::of, aspects, Options::default(), || {})
                 .into_iter()
                 .map(|change| (change.to, change.cause.to_string()))
                 .collect::<Vec<_>>()
@@ -384,9 +449,10 @@ over:
         let program = program(ONCE);
         let (old, new) = (Rules::of(KernelVersion::V6_1), Rules::of(KernelVersion::V7_3));
         let differences = Rules::differences(&old, &new);
-        let after = Answer::of(&program, &new);
-        let turned = |rules: &Rules| Answer::of(&program, rules).is_same(&after, Aspect::Verdict);
-        let set = smallest(&old, &differences, turned);
+        let answer = |rules: &Rules| Answer::of(&program, rules);
+        let after = answer(&new);
+        let turned = |rules: &Rules| answer(rules).is_same(&after, Aspect::Verdict);
+        let set = smallest(&old, &differences, |rules, _| turned(rules));
         assert!(!set.is_empty() && turned(&with(&old, &set)));
         for n in 0..set.len() {
             let mut fewer = set.clone();
@@ -395,9 +461,54 @@ over:
         }
     }
 
+    /// Without forced checkpoints and the like, a mixture walks longer than both kernels.
+    const SUM: &str = "
+main:
+    *(u64 *)(r10 - 8) = 0
+    r1 = 64
+    r2 = cb ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call bpf_loop
+    r0 = 0
+    exit
+cb:
+    r3 = *(u64 *)(r2 + 0)
+    if r1 > 63 goto out
+    r3 += r1
+    *(u64 *)(r2 + 0) = r3
+out:
+    r0 = 0
+    exit
+";
+
+    #[test]
+    fn a_mixture_whose_walk_takes_too_much_is_named() {
+        let program = program(SUM);
+        let versions = [KernelVersion::V6_1, KernelVersion::V6_12];
+        let longest = versions.map(|v| Answer::of(&program, &Rules::of(v)).count).into_iter().max().unwrap_or_default();
+        let within = |insns| {
+            let options = Options { budget: Budget { insns, ..Budget::default() }, ..Options::default() };
+            let mut walks = 0;
+            let changes = explain(&program, &versions, Rules::of, &[Aspect::Count], options, || walks += 1);
+            assert!(walks > 2, "{walks}");
+            changes
+        };
+        assert!(within(u32::MAX).iter().all(|change| change.untried.is_empty()));
+        let [change] = &within(longest)[..] else { panic!("one change") };
+        assert!(!change.untried.is_empty());
+        for untried in &change.untried {
+            assert_eq!(untried.why, format!("a walk of more than {longest} instructions"));
+            assert!(!untried.facts.is_empty());
+        }
+        // An answer that is itself given up is compared with none.
+        assert_eq!(within(longest - 1), []);
+    }
+
     #[test]
     fn nothing_to_explain() {
         let program = program("main:\n    r0 = 0\n    exit\n");
-        assert_eq!(explain(&program, &KernelVersion::ALL, Rules::of, &Aspect::ALL, Options::default()), []);
+        assert_eq!(explain(&program, &KernelVersion::ALL, Rules::of, &Aspect::ALL, Options::default(), || {}), []);
     }
 }

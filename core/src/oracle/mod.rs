@@ -19,7 +19,7 @@ pub mod twin;
 pub mod versions;
 
 pub(crate) use examine::images;
-pub use examine::{Examiner, Options, Report, RunPair, Status, status};
-pub use explain::{Answer, Aspect, Cause, Change, explain};
+pub use examine::{Examiner, Options, Report, RunPair, Status, status, status_within};
+pub use explain::{Answer, Aspect, Cause, Change, Untried, explain};
 pub use finding::{Class, Finding, Vacuous};
 pub use tally::Tally;

@@ -103,8 +103,14 @@ impl Program {
         self.insns.get(at.at()).copied()
     }
 
+    /// The function of `funcs` that starts at `at`. In a kernel's order, which is ascending, it is found at once.
+    pub fn func(&self, at: InsnIdx) -> Option<&Func> {
+        let there = self.funcs.get(self.funcs.partition_point(|f| f.insn < at)).filter(|f| f.insn == at);
+        there.or_else(|| self.funcs.iter().find(|f| f.insn == at))
+    }
+
     /// The name of the function that starts at `at`, from `funcs`.
     pub fn func_name(&self, at: InsnIdx) -> Option<&str> {
-        self.funcs.iter().find(|f| f.insn == at).map(|f| f.name.as_str())
+        self.func(at).map(|f| f.name.as_str())
     }
 }

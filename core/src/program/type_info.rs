@@ -2,6 +2,7 @@
 
 use super::Program;
 use crate::btf::{Btf, FuncInfo, Kind, MinimalFunc, TypeId, minimal};
+use std::collections::BTreeMap;
 
 /// What `BPF_BTF_LOAD` and the `func_info` of `BPF_PROG_LOAD` are given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,7 +37,13 @@ impl Program {
 
     fn ids_in(&self, bytes: &[u8]) -> Vec<TypeId> {
         let btf = if self.funcs.iter().all(|f| f.type_id.is_some()) { None } else { Btf::parse(bytes).ok() };
-        let by_name = |name| btf.as_ref().and_then(|b| b.find(Kind::Func, name)).unwrap_or_default();
+        let mut first: BTreeMap<&[u8], TypeId> = BTreeMap::new();
+        for (id, ty) in btf.iter().flat_map(Btf::types).filter(|(_, ty)| ty.kind() == Kind::Func) {
+            if let Some(name) = btf.as_ref().and_then(|b| b.bytes_at(ty.name)) {
+                first.entry(name).or_insert(id);
+            }
+        }
+        let by_name = |name: &str| first.get(name.as_bytes()).copied().unwrap_or_default();
         self.funcs.iter().map(|f| f.type_id.map_or_else(|| by_name(&f.name), TypeId)).collect()
     }
 }

@@ -35,6 +35,7 @@ impl Names {
 impl Body {
     /// A function's operations. What cannot be said is added to `left_out`.
     pub fn new(ops: &[Listed], names: &Names, left_out: &mut Vec<String>) -> Body {
+        crate::work::count(ops.len());
         let starts: BTreeSet<InsnIdx> = ops.iter().map(|(at, _)| *at).collect();
         let jump = |at: InsnIdx, op: &Op| match op {
             Op::Jump { .. } | Op::JumpIf { .. } if in_words(op) => op.target(at).filter(|t| starts.contains(t)),

@@ -400,3 +400,21 @@ a ``` b
 ";
     assert_eq!(story.markdown(), expected);
 }
+
+/// Text grows with the program, and so does the work: each instruction, function and map is looked at once.
+#[test]
+fn steps_are_in_proportion_to_a_programs_size() {
+    let of = |n: usize, write: fn(&Program, &Claims) -> Selftest| {
+        let calls: String = (0..n).map(|i| format!("    call f{i}\n    r1 = map.{i} ll\n")).collect();
+        let funcs: String = (0..n).map(|i| format!("f{i}:\n    r0 = 0\n    exit\n")).collect();
+        let map = "{ type = \"hash\", key_size = 8, value_size = 8, max_entries = 3 },";
+        let source = format!(";;! maps = [{}]\nmain:\n{calls}    r0 = 0\n    exit\n{funcs}", map.repeat(n));
+        let mut program = text::parse(&source).expect("a program").program;
+        program.funcs.iter_mut().for_each(|f| f.name = "same".to_owned());
+        crate::work::tests::steps(|| assert!(write(&program, &Claims::default()).text.len() > 10 * n))
+    };
+    for write in [selftest_asm, selftest_array] {
+        let (few, many) = (of(50, write), of(400, write));
+        assert!(few > 0 && many <= 10 * few, "{few} and {many} steps");
+    }
+}

@@ -117,6 +117,7 @@ impl Identifiers {
         let mut name = base.to_owned();
         while !self.given.insert(name.clone()) {
             // Names are counted by what they are made from: many of one name take no longer than many of many.
+            crate::work::count(1);
             let n = self.counts.entry(base.to_owned()).or_insert(1);
             *n += 1;
             name = format!("{base}_{n}");

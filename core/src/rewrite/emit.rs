@@ -1,11 +1,14 @@
 //! The passes, in the kernel's order: loops, dead branches, dead code, nops.
 
+use super::patches::Patches;
 use super::plan::{LoopInlining, Plan};
+use super::removal::Removal;
 use super::text::{JumpTooLong, Text, reference};
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::kernel::NopForms;
 use crate::kernel::limits::{INLINED_LOOP_LEN, LOOPS_MAX};
 use crate::program::{Layout, SubprogIdx};
+use std::ops::Range;
 
 /// Where the local call stands in the inlined loop.
 const CALLBACK_CALL: u32 = 12;
@@ -16,17 +19,24 @@ const E2BIG: i32 = -7;
 /// Kernel: `optimize_bpf_loop`, `inline_bpf_loop` (6.1 … 7.3).
 #[doc(alias = "inline_bpf_loop")]
 pub(super) fn inline_loops(text: &mut Text, plan: &Plan) -> Result<(), InsnIdx> {
+    let mut patches = Patches::new(std::mem::take(text));
     for l in &plan.loops {
-        let Some(at) = text.place_of(l.site) else {
+        let Some(at) = patches.text().place_of(l.site) else {
             continue;
         };
-        text.replace(at, &loop_insns(l)).map_err(|JumpTooLong| l.site)?;
-        let call = at as u32 + CALLBACK_CALL;
+        let mut patch = loop_insns(l);
+        let call = patches.place(at as i64) + i64::from(CALLBACK_CALL);
         // A plan that names no subprogram leaves the call pointing at itself, as far as it can be seen from here.
-        let start = text.subprog(l.callback).map_or(call, |s| s.start);
-        let rel = i64::from(start) - i64::from(call) - 1;
-        text.set_insn(call as usize, Insn::new(opcode::CALL, 0, opcode::PSEUDO_CALL, 0, rel as i32));
+        let start = match patches.text().subprog(l.callback).map(|s| i64::from(s.start)) {
+            Some(start) if start <= at as i64 => patches.place(start),
+            Some(start) => patches.place(start) + i64::from(INLINED_LOOP_LEN) - 1,
+            None => call,
+        };
+        patch[CALLBACK_CALL as usize].imm = (start - call - 1) as i32;
+        patches.replace(at, &patch);
     }
+    // No pass was before this one, so that a place is still the original one.
+    *text = patches.commit().map_err(|(at, JumpTooLong)| InsnIdx(at as u32))?;
     for (n, bytes) in plan.extra_stack.iter().enumerate() {
         text.grow_stack(SubprogIdx(n as u16), *bytes);
     }
@@ -111,11 +121,19 @@ fn is_conditional(code: u8) -> bool {
 /// Kernel: `opt_remove_dead_code` (6.1 … 7.3).
 #[doc(alias = "opt_remove_dead_code")]
 pub(super) fn remove_dead_code(text: &mut Text) {
-    let mut at = 0;
-    while at < text.len() {
-        let dead = (at..text.len()).take_while(|n| !text.is_seen(*n)).count();
-        text.remove(at, dead);
-        at += 1;
+    let mut dead: Vec<Range<usize>> = Vec::new();
+    for at in (0..text.len()).filter(|at| !text.is_seen(*at)) {
+        match dead.last_mut().filter(|range| range.end == at) {
+            Some(range) => range.end += 1,
+            None => dead.push(at..at + 1),
+        }
+    }
+    remove(text, &dead);
+}
+
+fn remove(text: &mut Text, ranges: &[Range<usize>]) {
+    if !ranges.is_empty() {
+        *text = Removal::new(ranges, text.len()).apply(text);
     }
 }
 
@@ -125,17 +143,45 @@ pub(super) fn remove_dead_code(text: &mut Text) {
 /// Kernel: `opt_remove_nops` (6.1 … 7.3).
 #[doc(alias = "opt_remove_nops")]
 pub(super) fn remove_nops(text: &mut Text, forms: NopForms) {
+    let mut removed = Vec::new();
+    // What stays of the instructions so far. Nothing behind them is removed yet.
+    let mut kept: Vec<usize> = Vec::new();
+    for at in 0..text.len() {
+        let mut nop = nop(text, at, at, forms);
+        match nop {
+            None => kept.push(at),
+            Some(_) => removed.push(at),
+        }
+        while nop == Some(Nop::MayGoto) {
+            nop = kept.last().and_then(|before| self::nop(text, *before, at, forms));
+            removed.extend(nop.and_then(|_| kept.pop()));
+        }
+    }
+    removed.sort_unstable();
+    // One by one: a jump to the second of two nops goes where a jump to the first one goes.
+    let ranges: Vec<Range<usize>> = removed.into_iter().map(|at| at..at + 1).collect();
+    remove(text, &ranges);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nop {
+    Goto,
+    MayGoto,
+}
+
+/// Whether an instruction is a nop once those behind it, up to `last`, are gone.
+fn nop(text: &Text, at: usize, last: usize, forms: NopForms) -> Option<Nop> {
     const GOTO: Insn = Insn::new(opcode::JA, 0, 0, 0, 0);
     const MAY_GOTO: Insn = Insn::new(opcode::MAY_GOTO, 0, 0, 0, 0);
-    let mut at = 0;
-    while let Some(insn) = text.insn(at) {
-        let may_goto = forms == NopForms::GotoAndMayGoto && insn == MAY_GOTO;
-        if insn == GOTO || may_goto {
-            text.remove(at, 1);
-            at = if may_goto { at.saturating_sub(1) } else { at };
-        } else {
-            at += 1;
-        }
+    let insn = text.insn(at)?;
+    let target = at as i64 + i64::from(insn.off);
+    if target < at as i64 || target > last as i64 {
+        return None;
+    }
+    match (Insn { off: 0, ..insn }) {
+        GOTO => Some(Nop::Goto),
+        MAY_GOTO if forms == NopForms::GotoAndMayGoto => Some(Nop::MayGoto),
+        _ => None,
     }
 }
 

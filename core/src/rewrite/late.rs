@@ -11,11 +11,12 @@
 //! other map types, rarer context fields, kfuncs, probed loads, arenas, speculation barriers; that in 6.1 jumps to the first
 //! instruction lead through the prologue again.
 
+use super::patches::Patches;
 use super::result::Rewritten;
 use super::text::Text;
 use super::{packet, upper_half};
 use crate::isa::{Insn, InsnIdx, opcode};
-use crate::kernel::{MapType, MayGotoForm, Rules, SmpProcessorId};
+use crate::kernel::{MapType, MayGotoForm, ProgType, Rules, SmpProcessorId};
 use crate::program::{Layout, Program, SubprogIdx};
 use std::collections::BTreeSet;
 
@@ -68,22 +69,71 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
         let what = "BPF_F_TEST_RND_HI32: random upper halves of 32-bit results".to_owned();
         return Err(LateError::NotModelled { at: InsnIdx(0), what });
     }
-    let text = Text::resume(&program.insns, &rewritten.layout, &rewritten.stack_depth);
-    let upper_halves = upper_half::to_clear(program, &rewritten.layout, rules.rewrite.upper_halves);
-    let mut pass = Pass { text, wild: Vec::new(), rewritten, program, rules, upper_halves, may_goto: Vec::new() };
+    let mut text = Text::resume(&program.insns, &rewritten.layout, &rewritten.stack_depth);
+    let mut wild = Vec::new();
     if rewritten.writes_packet {
-        pass.prologue()?;
+        prologue(&mut text, &mut wild, program.prog_type)?;
     }
-    for n in 0..program.insns.len() as u32 {
-        pass.instruction(InsnIdx(n))?;
+    let prologue = wild.len();
+    let upper_halves = upper_half::to_clear(program, &rewritten.layout, rules.rewrite.upper_halves);
+    let layout = text.layout();
+    let patches = Patches::new(text);
+    let mut pass =
+        Pass { patches, prologue, layout, wild, rewritten, program, rules, upper_halves, may_goto: Vec::new() };
+    let walked = (0..program.insns.len() as u32).try_for_each(|n| pass.instruction(InsnIdx(n)));
+    let Pass { patches, may_goto, mut wild, .. } = pass;
+    // A jump that is too long comes before whatever ended the pass.
+    let too_long = |(at, _)| LateError::JumpTooLong(InsnIdx((at as usize - prologue) as u32));
+    let mut text = patches.commit().map_err(too_long)?;
+    walked?;
+    start_may_goto(&mut text, &mut wild, &may_goto, rules.rewrite.may_goto)?;
+    Ok(Late { insns: text.insns().to_vec(), origin: text.origin().to_vec(), layout: text.layout(), wild })
+}
+
+/// Kernel: the prologue in `convert_ctx_accesses` (6.1 … 7.3).
+fn prologue(text: &mut Text, wild: &mut Vec<Wild>, prog_type: ProgType) -> Result<(), LateError> {
+    let (Some(first), mut patch) = (text.insn(0), packet::prologue(prog_type)) else {
+        return Ok(());
+    };
+    wild.extend(patch.iter().map(|(_, wild)| *wild));
+    let added = patch.len();
+    patch.push((first, Wild::Nothing));
+    let insns: Vec<Insn> = patch.iter().map(|(i, _)| *i).collect();
+    text.replace(0, &insns).map_err(|_| LateError::JumpTooLong(InsnIdx(0)))?;
+    text.redirect_jumps(0, added);
+    Ok(())
+}
+
+/// The counter starts at the entry of a subprogram; jumps to the entry go behind that.
+///
+/// The kernel moves the first instruction as it is: a call or function reference there that points backwards then
+/// misses its target, and the program is refused.
+fn start_may_goto(
+    text: &mut Text,
+    wild: &mut Vec<Wild>,
+    subprogs: &[SubprogIdx],
+    form: MayGotoForm,
+) -> Result<(), LateError> {
+    for subprog in subprogs {
+        let Some((start, depth)) = text.subprog(*subprog).map(|s| (s.start as usize, s.depth)) else {
+            continue;
+        };
+        let store = |below: i32, imm| Insn::new(0x7a, FP, 0, (-i32::from(depth) - below) as i16, imm);
+        let mut patch = match form {
+            MayGotoForm::Timed => vec![store(16, 0xffff), store(8, 0)],
+            _ => vec![store(8, crate::kernel::limits::LOOPS_MAX as i32)],
+        };
+        let slots = patch.len();
+        let Some(first) = text.insn(start) else {
+            continue;
+        };
+        patch.push(first);
+        let at = text.origin().get(start).copied().unwrap_or_default();
+        text.replace(start, &patch).map_err(|_| LateError::JumpTooLong(at))?;
+        text.redirect_jumps(start, slots);
+        wild.splice(start..start, std::iter::repeat_n(Wild::Nothing, slots));
     }
-    pass.start_may_goto()?;
-    Ok(Late {
-        insns: pass.text.insns().to_vec(),
-        origin: pass.text.origin().to_vec(),
-        layout: pass.text.layout(),
-        wild: pass.wild,
-    })
+    Ok(())
 }
 
 /// `BPF_F_TEST_RND_HI32`: the kernel fills the upper half of what an instruction of 32 bits leaves with random bits, where it
@@ -101,7 +151,11 @@ type Patch = Vec<(Insn, Wild)>;
 const FP: u8 = 10;
 
 struct Pass<'a> {
-    text: Text,
+    patches: Patches,
+    /// Instructions before the program's first one.
+    prologue: usize,
+    /// Of the text before the patches.
+    layout: Layout,
     /// One for each instruction of the text that is final.
     wild: Vec<Wild>,
     rewritten: &'a Rewritten,
@@ -114,29 +168,20 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Kernel: the prologue in `convert_ctx_accesses` (6.1 … 7.3).
-    fn prologue(&mut self) -> Result<(), LateError> {
-        let (Some(first), mut patch) = (self.text.insn(0), packet::prologue(self.program.prog_type)) else {
-            return Ok(());
-        };
-        self.wild.extend(patch.iter().map(|(_, wild)| *wild));
-        let added = patch.len();
-        patch.push((first, Wild::Nothing));
-        let insns: Vec<Insn> = patch.iter().map(|(i, _)| *i).collect();
-        self.text.replace(0, &insns).map_err(|_| LateError::JumpTooLong(InsnIdx(0)))?;
-        self.text.redirect_jumps(0, added);
-        Ok(())
+    /// Where an instruction of the program is in the text before the patches.
+    fn place(&self, at: InsnIdx) -> usize {
+        self.prologue + at.at()
     }
 
     fn instruction(&mut self, at: InsnIdx) -> Result<(), LateError> {
-        let place = self.wild.len();
-        let Some(insn) = self.text.insn(place) else {
+        let place = self.place(at);
+        let Some(insn) = self.patches.insn(place) else {
             return Ok(());
         };
         match self.patch(at, insn)? {
             Some(patch) => {
                 let insns: Vec<Insn> = patch.iter().map(|(i, _)| *i).collect();
-                self.text.replace(place, &insns).map_err(|_| LateError::JumpTooLong(at))?;
+                self.patches.replace(place, &insns);
                 self.wild.extend(patch.iter().map(|(_, wild)| *wild));
             }
             None => self.wild.push(Wild::Nothing),
@@ -153,7 +198,7 @@ impl Pass<'_> {
         match insn.code {
             0x34 | 0x37 | 0x94 | 0x97 => Ok(exact(signed_division_by_minus_one(insn))),
             0x3c | 0x3f | 0x9c | 0x9f => Ok(exact(Some(guarded_division(insn, self.rules.rewrite.scratch_reg)))),
-            opcode::MAY_GOTO => Ok(self.may_goto(insn)),
+            opcode::MAY_GOTO => Ok(self.may_goto(at, insn)),
             0x20 | 0x28 | 0x30 | 0x40 | 0x48 | 0x50 => Ok(Some(packet::legacy_load(insn))),
             _ if self.upper_halves.contains(&at) => Ok(exact(Some(vec![insn, Insn::new(0xbc, 0, 0, 0, 1)]))),
             opcode::CALL if insn.src() == 0 => self.helper(at, insn),
@@ -264,10 +309,9 @@ impl Pass<'_> {
     }
 
     /// A `may_goto` counts down in a slot below everything else in the frame.
-    fn may_goto(&mut self, insn: Insn) -> Option<Patch> {
-        let layout = self.text.layout();
-        let subprog = layout.containing(InsnIdx(self.wild.len() as u32));
-        let depth = self.text.subprog(subprog).map_or(0, |s| s.depth);
+    fn may_goto(&mut self, at: InsnIdx, insn: Insn) -> Option<Patch> {
+        let subprog = self.layout.containing(InsnIdx(self.place(at) as u32));
+        let depth = self.patches.text().subprog(subprog).map_or(0, |s| s.depth);
         let extra = match self.rules.rewrite.may_goto {
             MayGotoForm::Unknown => return None,
             MayGotoForm::Counted => 8,
@@ -294,33 +338,6 @@ impl Pass<'_> {
         patch.push((Insn::new(opcode::CALL, 0, 0, 0, 0), Wild::Imm));
         patch.push((store, Wild::Nothing));
         Some(patch)
-    }
-
-    /// The counter starts at the entry of a subprogram; jumps to the entry go behind that.
-    ///
-    /// The kernel moves the first instruction as it is: a call or function reference there that points backwards then
-    /// misses its target, and the program is refused.
-    fn start_may_goto(&mut self) -> Result<(), LateError> {
-        for subprog in std::mem::take(&mut self.may_goto) {
-            let Some((start, depth)) = self.text.subprog(subprog).map(|s| (s.start as usize, s.depth)) else {
-                continue;
-            };
-            let store = |below: i32, imm| Insn::new(0x7a, FP, 0, (-i32::from(depth) - below) as i16, imm);
-            let mut patch = match self.rules.rewrite.may_goto {
-                MayGotoForm::Timed => vec![store(16, 0xffff), store(8, 0)],
-                _ => vec![store(8, crate::kernel::limits::LOOPS_MAX as i32)],
-            };
-            let slots = patch.len();
-            let Some(first) = self.text.insn(start) else {
-                continue;
-            };
-            patch.push(first);
-            let at = self.text.origin().get(start).copied().unwrap_or_default();
-            self.text.replace(start, &patch).map_err(|_| LateError::JumpTooLong(at))?;
-            self.text.redirect_jumps(start, slots);
-            self.wild.splice(start..start, std::iter::repeat_n(Wild::Nothing, slots));
-        }
-        Ok(())
     }
 }
 

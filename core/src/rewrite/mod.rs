@@ -21,7 +21,9 @@ mod emit;
 mod late;
 mod normalise;
 mod packet;
+mod patches;
 mod plan;
+mod removal;
 mod result;
 mod text;
 mod upper_half;
@@ -151,6 +153,8 @@ fn moved_funcs(program: &Program, facts: &Facts, text: &Text) -> Vec<Func> {
 
 #[cfg(test)]
 mod align;
+#[cfg(test)]
+mod cost_tests;
 #[cfg(test)]
 mod labels_test;
 #[cfg(test)]

@@ -12,6 +12,7 @@
 use crate::isa::{Insn, InsnIdx, opcode};
 use crate::program::{Layout, Program, SubprogIdx};
 use crate::verifier::Facts;
+use std::ops::Range;
 
 /// A subprogram of the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Subprog {
 pub(super) struct JumpTooLong;
 
 /// The program that is being rewritten.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Text {
     insns: Vec<Insn>,
     seen: Vec<bool>,
@@ -148,6 +149,27 @@ impl Text {
         Layout::from_starts(self.subprogs.iter().map(|s| InsnIdx(s.start)).collect(), InsnIdx(self.len() as u32))
     }
 
+    /// A text with the same subprograms and no instructions yet.
+    pub fn emptied(&self) -> Text {
+        let mut out = Text { insns: Vec::new(), seen: Vec::new(), origin: Vec::new(), subprogs: self.subprogs.clone() };
+        out.insns.reserve(self.len());
+        out.seen.reserve(self.len());
+        out.origin.reserve(self.len());
+        out
+    }
+
+    /// Adds an instruction that comes from one of another text.
+    pub fn push(&mut self, insn: Insn, from: &Text, at: usize) {
+        self.insns.push(insn);
+        self.seen.push(from.is_seen(at));
+        self.origin.push(from.origin.get(at).copied().unwrap_or_default());
+    }
+
+    /// Moves the starts of all subprograms.
+    pub fn move_starts(&mut self, place: impl Fn(u32) -> u32) {
+        self.subprogs.iter_mut().for_each(|s| s.start = place(s.start));
+    }
+
     /// Replaces the instruction at `at` by a patch, which is written as it is: its own jumps are not adjusted.
     /// Nothing changes when a jump elsewhere would no longer reach its target.
     ///
@@ -162,31 +184,33 @@ impl Text {
         if self.references_outside(span).any(|(_, moved)| moved.is_none()) {
             return Err(JumpTooLong);
         }
+        crate::work::count(self.len());
         let seen = self.is_seen(at);
         self.move_references(span);
         self.insns.splice(at..=at, patch.iter().copied());
         self.seen.splice(at..=at, patch.iter().map(|_| seen));
         self.origin.splice(at..=at, patch.iter().map(|_| origin));
-        self.move_starts(span);
+        self.move_starts(|start| span.start_moved(start));
         Ok(())
     }
 
-    /// Removes `count` instructions. Subprograms that lay wholly in the range vanish; main never does.
+    /// Removes `count` instructions. Subprograms that lay wholly in the range vanish; main never does. Passes remove many ranges
+    /// at once, with the same outcome: [`Removal`](super::removal::Removal).
     ///
     /// Kernel: `verifier_remove_insns` (6.1 … 7.3).
-    #[doc(alias = "verifier_remove_insns")]
+    #[cfg(test)]
     pub fn remove(&mut self, at: usize, count: usize) {
         let end = at.saturating_add(count).min(self.len());
         if at >= end {
             return;
         }
         let span = Span { start: at, old_end: end, new_end: at };
-        self.drop_subprogs(span);
+        self.drop_subprogs(self.len(), |subprog| subprog.start as usize >= at && subprog.end as usize <= end);
         self.move_references(span);
         self.insns.drain(at..end);
         self.seen.drain(at..end);
         self.origin.drain(at..end);
-        self.move_starts(span);
+        self.move_starts(|start| span.start_moved(start));
     }
 
     /// Lets every jump to `target` reach `delta` further, except those of the `delta` instructions from there on.
@@ -227,27 +251,16 @@ impl Text {
         }
     }
 
-    fn move_starts(&mut self, span: Span) {
-        for s in &mut self.subprogs {
-            // A start inside of a removed range belongs to a subprogram that keeps its later part.
-            s.start = if s.start as usize >= span.start && (s.start as usize) < span.old_end {
-                span.start as u32
-            } else {
-                span.moved(i64::from(s.start)) as u32
-            };
-        }
-    }
-
+    /// Drops subprograms that lie wholly in what is removed, by their range.
+    ///
     /// Kernel: `adjust_subprog_starts_after_remove` (6.1 … 7.3).
     #[doc(alias = "adjust_subprog_starts_after_remove")]
-    fn drop_subprogs(&mut self, span: Span) {
-        let ends: Vec<usize> =
-            self.subprogs.iter().skip(1).map(|s| s.start as usize).chain([self.insns.len()]).collect();
+    pub fn drop_subprogs(&mut self, len: usize, is_removed: impl Fn(Range<u32>) -> bool) {
+        let ends: Vec<u32> = self.subprogs.iter().skip(1).map(|s| s.start).chain([len as u32]).collect();
         let mut ends = ends.into_iter();
         self.subprogs.retain(|s| {
             let end = ends.next().unwrap_or(0);
-            let inside = s.start as usize >= span.start && end <= span.old_end;
-            !inside || s.original == SubprogIdx::MAIN
+            s.original == SubprogIdx::MAIN || !is_removed(s.start..end)
         });
     }
 }
@@ -261,6 +274,12 @@ struct Span {
 }
 
 impl Span {
+    /// Where a subprogram's start goes. One inside of a removed range belongs to a subprogram that keeps its later part.
+    fn start_moved(self, start: u32) -> u32 {
+        let inside = (self.start..self.old_end).contains(&(start as usize));
+        if inside { self.start as u32 } else { self.moved(start.into()) as u32 }
+    }
+
     /// Where an index goes.
     fn moved(self, index: i64) -> i64 {
         if index < self.old_end as i64 { index } else { index - self.old_end as i64 + self.new_end as i64 }
@@ -282,7 +301,7 @@ pub(super) fn reference(insn: Insn) -> Option<i64> {
 }
 
 /// The instruction with another distance, or `None` when the field is too small.
-fn with_reference(insn: Insn, distance: i64) -> Option<Insn> {
+pub(super) fn with_reference(insn: Insn, distance: i64) -> Option<Insn> {
     Some(match insn.code {
         opcode::LD_IMM64 | opcode::CALL | opcode::JA32 => Insn { imm: i32::try_from(distance).ok()?, ..insn },
         _ => Insn { off: i16::try_from(distance).ok()?, ..insn },

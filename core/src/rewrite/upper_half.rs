@@ -25,8 +25,13 @@ enum Use {
 /// The instructions of a program after which the upper half of R0 has to be cleared.
 pub(super) fn to_clear(program: &Program, layout: &Layout, rule: UpperHalves) -> BTreeSet<InsnIdx> {
     let search = Search { program, layout, rule };
-    let all = (0..program.insns.len() as u32).map(InsnIdx);
-    all.filter(|at| search.is_narrow_exchange(*at) && search.is_read_after(*at)).collect()
+    let all = || (0..program.insns.len() as u32).map(InsnIdx);
+    let exchanges: BTreeSet<InsnIdx> = all().filter(|at| search.is_narrow_exchange(*at)).collect();
+    if exchanges.is_empty() {
+        return exchanges;
+    }
+    let read = search.read_before();
+    exchanges.into_iter().filter(|at| read.get(at.at() + 1).copied().unwrap_or(false)).collect()
 }
 
 struct Search<'a> {
@@ -44,36 +49,45 @@ impl Search<'_> {
         matches!(self.op(at), Some(Op::Atomic { size: Size::W, op: AtomicOp::CmpXchg, .. }))
     }
 
-    /// Whether a path from there reads all of R0 before it has another value.
-    fn is_read_after(&self, at: InsnIdx) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut open = vec![at.next()];
-        while let Some(at) = open.pop() {
-            let Some(op) = self.op(at).filter(|_| seen.insert(at)) else { continue };
+    /// For each instruction whether a path from there reads all of R0 before it has another value. Found backwards from the
+    /// reads, over each edge once; a function's exits lead, by way of an index behind the program, to what follows its calls.
+    fn read_before(&self) -> Vec<bool> {
+        let len = self.program.insns.len();
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); len + self.layout.len()];
+        let mut open = Vec::new();
+        for at in (0..len as u32).map(InsnIdx) {
+            crate::work::count(1);
+            let Some(op) = self.op(at) else { continue };
+            let mut leads = |from: usize, to: usize| before.get_mut(to).into_iter().for_each(|b| b.push(from));
+            if let Op::CallLocal { .. } = op
+                && let Some(callee) = subprog_target(at, &op).and_then(|t| self.layout.starting(t))
+            {
+                leads(len + callee.at(), at.at() + 1);
+            }
             if let Op::Exit = op {
                 let subprog = self.layout.containing(at);
                 if subprog == SubprogIdx::MAIN || self.rule == UpperHalves::ByAnalysis {
-                    return true;
+                    open.push(at.at());
+                } else {
+                    leads(at.at(), len + subprog.at());
                 }
-                open.extend(self.calls_of(subprog).map(InsnIdx::next));
                 continue;
             }
             match use_of(&op, self.rule) {
-                Use::Whole => return true,
+                Use::Whole => open.push(at.at()),
                 Use::Over => {}
-                Use::Other => open.extend(successors(at, &op)),
+                Use::Other => successors(at, &op).filter(|to| to.at() < len).for_each(|to| leads(at.at(), to.at())),
             }
         }
-        false
-    }
-
-    /// The direct calls of a subprogram.
-    fn calls_of(&self, subprog: SubprogIdx) -> impl Iterator<Item = InsnIdx> + '_ {
-        let start = self.layout.start(subprog);
-        let all = (0..self.program.insns.len() as u32).map(InsnIdx);
-        all.filter(move |at| {
-            self.op(*at).is_some_and(|op| matches!(op, Op::CallLocal { .. }) && subprog_target(*at, &op) == Some(start))
-        })
+        let mut read = vec![false; before.len()];
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut read[at], true) {
+                crate::work::count(before[at].len());
+                open.append(&mut before[at]);
+            }
+        }
+        read.truncate(len);
+        read
     }
 }
 

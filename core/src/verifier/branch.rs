@@ -3,7 +3,7 @@
 //! Stands for `check_cond_jmp_op`, `is_branch_taken`, `find_equal_scalars`, `sync_linked_regs`, `mark_ptr_or_null_regs`,
 //! `try_match_pkt_pointers` and `widen_imprecise_scalars` (6.1 … 7.3).
 
-use super::precision::LinkedCells;
+use super::history::LinkedCells;
 use super::prune::{IdMap, exact};
 use super::state::{AT_PKT_END, BEYOND_PKT_END, Cell, Kind, Link, Reg, State};
 use super::walker::{Check, Next, Stop, Walker};

@@ -1,5 +1,6 @@
 //! The verifier's entry: all its parts in the kernel's order, and the facts that are left when they agree.
 
+use super::budget::Budget;
 use super::depth;
 use super::liveness::Liveness;
 use super::log::{self, Believed, Log, LogLevel};
@@ -20,23 +21,23 @@ use std::borrow::Cow;
 /// Kernel: `bpf_check` (6.1 … 7.3), up to the rewrites.
 #[doc(alias = "bpf_check")]
 pub fn verify(program: &Program, rules: &Rules) -> Verdict {
-    check(program, rules, None, u32::MAX).0
+    check(program, rules, None, Budget::default()).0
 }
 
-/// The same, but gives up after `walk_max` instructions: the answer is then that such a walk is not supported. For
+/// The same within another budget than the default: the answer is that a walk is not supported that takes more. For
 /// campaigns, in which one program whose states explode costs as much as ten thousand others.
-pub fn verify_within(program: &Program, rules: &Rules, walk_max: u32) -> Verdict {
-    check(program, rules, None, walk_max).0
+pub fn verify_within(program: &Program, rules: &Rules, budget: Budget) -> Verdict {
+    check(program, rules, None, budget).0
 }
 
 /// The same with the kernel's log of it.
 pub fn verify_with_log(program: &Program, rules: &Rules, level: LogLevel) -> (Verdict, String) {
-    check(program, rules, Some(level), u32::MAX)
+    check(program, rules, Some(level), Budget::default())
 }
 
-/// Both: gives up after `walk_max` instructions, with the log of what was walked.
-pub fn verify_within_with_log(program: &Program, rules: &Rules, level: LogLevel, walk_max: u32) -> (Verdict, String) {
-    check(program, rules, Some(level), walk_max)
+/// Both: within a budget, with the log of what was walked.
+pub fn verify_within_with_log(program: &Program, rules: &Rules, level: LogLevel, budget: Budget) -> (Verdict, String) {
+    check(program, rules, Some(level), budget)
 }
 
 /// The program as it comes to a kernel: without BTF and `func_info` where those are optional and the kernel refuses them.
@@ -67,7 +68,7 @@ pub fn notes(program: &Program, rules: &Rules) -> Vec<String> {
 }
 
 /// What the verifier believes of registers and stack whenever it comes to an instruction.
-pub fn believed_at(program: &Program, rules: &Rules, at: InsnIdx, walk_max: u32) -> Believed {
+pub fn believed_at(program: &Program, rules: &Rules, at: InsnIdx, budget: Budget) -> Believed {
     let program = &*as_loaded(program, rules);
     let Ok(structure) = structure::check(program, rules) else { return Believed::default() };
     let mut log = Log::new(program, &structure, rules, LogLevel::Path);
@@ -76,7 +77,7 @@ pub fn believed_at(program: &Program, rules: &Rules, at: InsnIdx, walk_max: u32)
         Ok(liveness) => liveness,
         Err(_) => return Believed::default(),
     };
-    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), Some(log), walk_max);
+    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), Some(log), budget);
     // How it ends is no matter: what was seen before stays.
     let _ = walk_program(&mut walker);
     walker.log.take().map(Log::believed).unwrap_or_default()
@@ -90,7 +91,7 @@ fn liveness(program: &Program, structure: &Structure, rules: &Rules) -> Result<O
     }
 }
 
-fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u32) -> (Verdict, String) {
+fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, budget: Budget) -> (Verdict, String) {
     let program = &*as_loaded(program, rules);
     let structure = match structure::check(program, rules) {
         Ok(structure) => structure,
@@ -108,7 +109,7 @@ fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u3
     if let (Some(log), Some(liveness)) = (&mut log, &liveness) {
         log.live_registers(liveness);
     }
-    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), log, walk_max);
+    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), log, budget);
     let verdict = match walk_program(&mut walker) {
         Ok(()) => Verdict::Accepted(facts(&walker)),
         Err(stop) => refused(&mut walker, stop),
@@ -216,7 +217,8 @@ fn refused(walker: &mut Walker<'_>, stop: Stop) -> Verdict {
                 rejected(walker, Errno::EFAULT, said, Some(format!("verifier bug: {warning}")))
             }
         },
-        Stop::Unsupported(what) => Verdict::Unsupported(Unsupported { at: Some(walker.at), what }),
+        Stop::Unsupported(what) => Verdict::Unsupported(Unsupported { at: Some(walker.at), what, spent: false }),
+        Stop::Spent(what) => Verdict::Unsupported(Unsupported { at: Some(walker.at), what, spent: true }),
     }
 }
 

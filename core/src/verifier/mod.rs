@@ -17,17 +17,20 @@
 
 mod alu;
 mod branch;
+mod budget;
 mod call;
 mod depth;
 mod facts;
 mod format;
 mod helper;
+mod history;
 pub mod liveness;
 mod log;
 mod memory;
 mod precision;
 mod prune;
 mod signature;
+mod slots;
 mod stack;
 mod state;
 pub mod structure;
@@ -37,6 +40,10 @@ mod verdict;
 mod visit;
 mod walker;
 
+#[cfg(test)]
+mod cost_tests;
+
+pub use budget::Budget;
 pub use facts::{as_loaded, believed_at, notes, verify, verify_with_log, verify_within, verify_within_with_log};
 pub use log::{Believed, LogLevel};
 pub use verdict::{Errno, Facts, FastcallRemoval, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};

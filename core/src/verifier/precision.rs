@@ -6,6 +6,7 @@
 //! Two generations exist. The older one ([`Backtracking::SingleFrame`]) stays within a frame and marks everything when
 //! it meets a call or an exit; the newer one follows calls, callbacks, and linked scalars.
 
+use super::history::{Histories, History, HistoryEntry};
 use super::log::{self, Log};
 use super::state::{Cell, Kind, State};
 use super::walker::{Checkpoint, Stop};
@@ -15,38 +16,11 @@ use crate::kernel::{
     SpillPointers,
 };
 use smallvec::SmallVec;
-
-/// What a jump history remembers of an instruction.
-#[doc(alias = "bpf_jmp_history_entry")]
-#[derive(Clone, Debug)]
-pub(super) struct HistoryEntry {
-    /// The instruction.
-    pub insn: InsnIdx,
-    /// The one before it on the path.
-    pub prev: Option<InsnIdx>,
-    /// The stack slot that it read or wrote as a register, with its frame.
-    pub slot: Option<(u8, u8)>,
-    /// True when the destination register of a comparison was a stack pointer.
-    pub dst_is_stack: bool,
-    /// True when the source register of a comparison was a stack pointer.
-    pub src_is_stack: bool,
-    /// Scalars that gained a range together here.
-    pub linked: LinkedCells,
-}
-
-/// Scalars that share an id: frame and place.
-pub(super) type LinkedCells = SmallVec<[(u8, Cell); 6]>;
-
-impl HistoryEntry {
-    /// An entry that says only where the path came from.
-    pub fn new(insn: InsnIdx, prev: Option<InsnIdx>) -> HistoryEntry {
-        HistoryEntry { insn, prev, slot: None, dst_is_stack: false, src_is_stack: false, linked: LinkedCells::new() }
-    }
-}
+use std::collections::BTreeSet;
 
 /// Registers and slots by frame whose origin is still looked for.
 #[doc(alias = "backtrack_state")]
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Wanted {
     frame: usize,
     regs: [u16; FRAMES_MAX],
@@ -141,6 +115,8 @@ fn bit(reg: RegNo) -> u16 {
 pub(super) struct Trail<'a> {
     pub ops: &'a [Option<Op>],
     pub rules: &'a Rules,
+    /// The jump histories of the states.
+    pub histories: &'a Histories,
     /// Which subprogram starts are global functions.
     pub is_global: &'a dyn Fn(InsnIdx) -> bool,
     /// Whether an instruction calls a helper that calls back.
@@ -157,6 +133,7 @@ pub(super) fn mark_chain(
     start: &State,
     checkpoints: &mut [Checkpoint],
     mut wanted: Wanted,
+    mut walked: Option<&mut Walked>,
     mut log: Option<&mut Log<'_>>,
 ) -> Result<bool, Stop> {
     let mut changed = false;
@@ -178,7 +155,9 @@ pub(super) fn mark_chain(
         let Some(last) = at else {
             return at_entry(node, checkpoints, &mut wanted).map(|c| c || changed);
         };
-        match segment(trail, here, last, &mut subseq, &mut skip_first, &mut wanted, &mut log)? {
+        // What is remembered of the way back holds for the path's own segment: the checkpoints before it are marked then.
+        let walked = walked.take();
+        match segment(trail, here, last, &mut subseq, &mut skip_first, &mut wanted, walked, &mut log)? {
             Segment::Found => return Ok(changed),
             Segment::GiveUp => {
                 let from = match trail.rules.walk.backtracking {
@@ -228,15 +207,19 @@ fn segment(
     subseq: &mut Option<InsnIdx>,
     skip_first: &mut bool,
     wanted: &mut Wanted,
+    mut walked: Option<&mut Walked>,
     log: &mut Option<&mut Log<'_>>,
 ) -> Result<Segment, Stop> {
-    let mut history = state.history.len();
+    let mut history = state.history;
     let mut at = last;
+    let mut steps = 0u32;
     loop {
+        steps += 1;
+        crate::work::count(1);
         if *skip_first {
             *skip_first = false;
         } else {
-            let entry = history.checked_sub(1).and_then(|n| state.history.get(n)).filter(|e| e.insn == at);
+            let entry = trail.histories.entry(history).filter(|e| e.insn == at);
             if let (Some(log), Some(Some(_))) = (&mut *log, trail.ops.get(at.at())) {
                 log_step(log, trail, wanted, at);
             }
@@ -252,7 +235,14 @@ fn segment(
             return Ok(Segment::Found);
         }
         *subseq = Some(at);
-        match previous(state, at, &mut history) {
+        if let Some(walked) = walked.as_deref_mut()
+            && steps > WAYPOINT_STEPS
+            && is_waypoint(trail, at, history)
+            && !walked.is_new(Waypoint { parent: state.parent, history, at, wanted: wanted.clone() })
+        {
+            return Ok(Segment::Found);
+        }
+        match previous(trail, state, at, &mut history) {
             Previous::Insn(insn) => at = insn,
             Previous::SegmentStart => return Ok(Segment::Start),
             Previous::None => {
@@ -260,6 +250,49 @@ fn segment(
                 return Err(Stop::bug_said(text.clone(), format!("BUG {text}")));
             }
         }
+    }
+}
+
+/// Steps of the way back between two waypoints, about: what is shorter leaves none.
+const WAYPOINT_STEPS: u32 = 64;
+/// Entries of a history between two waypoints, in loops that hold none of the others.
+const WAYPOINT_ENTRIES: usize = 16;
+/// Waypoints that are kept.
+const WAYPOINTS_MAX: usize = 1 << 14;
+
+fn is_waypoint(trail: &Trail<'_>, at: InsnIdx, history: History) -> bool {
+    let at_entry = || trail.histories.entry(history).is_some_and(|e| e.insn == at);
+    at.0.is_multiple_of(WAYPOINT_STEPS) || at_entry() && trail.histories.len(history).is_multiple_of(WAYPOINT_ENTRIES)
+}
+
+/// A place on the way back, and what is looked for there: enough to know how the way goes on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Waypoint {
+    parent: Option<u32>,
+    history: History,
+    at: InsnIdx,
+    wanted: Wanted,
+}
+
+/// Waypoints from which the way back was followed to its end. Without them a long straight path in which every instruction
+/// relies on a value from its beginning would be followed back from each of them.
+///
+/// Stands for no kernel code: there the time is quadratic.
+#[derive(Debug, Default)]
+pub(super) struct Walked(BTreeSet<Waypoint>);
+
+impl Walked {
+    /// Forgets all paths.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whether the way was not followed from there, which it will be now.
+    fn is_new(&mut self, waypoint: Waypoint) -> bool {
+        if self.0.len() >= WAYPOINTS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(waypoint)
     }
 }
 
@@ -273,13 +306,14 @@ enum Previous {
 ///
 /// Kernel: `get_prev_insn_idx` (6.1 … 7.3).
 #[doc(alias = "get_prev_insn_idx")]
-fn previous(state: &State, at: InsnIdx, history: &mut usize) -> Previous {
-    if at == state.first_insn && (*history == 0 || (*history == 1 && state.history[0].insn == at)) {
+fn previous(trail: &Trail<'_>, state: &State, at: InsnIdx, history: &mut History) -> Previous {
+    let (entry, before) = (trail.histories.entry(*history), trail.histories.before(*history));
+    if at == state.first_insn && entry.is_none_or(|e| e.insn == at && before == History::EMPTY) {
         return Previous::SegmentStart;
     }
-    let prev = match history.checked_sub(1).and_then(|n| state.history.get(n)) {
+    let prev = match entry {
         Some(entry) if entry.insn == at => {
-            *history -= 1;
+            *history = before;
             entry.prev
         }
         _ => at.offset(-1),

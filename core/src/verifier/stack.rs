@@ -106,7 +106,7 @@ impl Walker<'_> {
             return;
         }
         let frame = self.cur.frame_mut(frame);
-        frame.stack.resize(slots, Slot::invalid(model));
+        frame.stack.grow(slots, model);
         let (subprog, bytes) = (frame.subprog, (slots * SLOT_BYTES) as u16);
         let depth = &mut self.subprogs[subprog.at()].depth;
         *depth = (*depth).max(bytes);

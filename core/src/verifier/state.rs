@@ -4,9 +4,10 @@
 //! Left out: dynptrs, iterators, locks, kptrs and speculative paths; programs that need them are unsupported.
 //!
 //! Invariants: a frame's stack holds whole eight-byte slots, slot 0 right below the frame pointer; states are copied on
-//! write, so that a copy costs nothing until one side changes.
+//! write, frame by frame and within a frame block by block, so that a copy costs nothing until one side changes.
 
-use super::precision::HistoryEntry;
+use super::history::History;
+use super::slots::Slots;
 use crate::domain::Scalar;
 use crate::isa::InsnIdx;
 use crate::kernel::ctx::{KernelSock, SockKind};
@@ -403,7 +404,7 @@ pub(super) struct RetRange {
 pub(super) struct Frame {
     pub regs: [Reg; REGS],
     /// Slots from the frame pointer downwards.
-    pub stack: Vec<Slot>,
+    pub stack: Slots,
     /// The call that led here; `None` for the first frame.
     pub callsite: Option<InsnIdx>,
     pub subprog: SubprogIdx,
@@ -430,7 +431,15 @@ impl Frame {
     pub fn new(model: RangeModel, callsite: Option<InsnIdx>, frame: u8, subprog: SubprogIdx) -> Frame {
         let mut regs = [Reg::not_init(model); REGS];
         regs[10] = Reg::pointer(model, Kind::Stack { frame });
-        Frame { regs, stack: Vec::new(), callsite, subprog, callback_range: None, callback_depth: 0, refs: Vec::new() }
+        Frame {
+            regs,
+            stack: Slots::default(),
+            callsite,
+            subprog,
+            callback_range: None,
+            callback_depth: 0,
+            refs: Vec::new(),
+        }
     }
 
     /// The register or spilled register at a place.
@@ -457,10 +466,15 @@ impl Frame {
         regs.chain(slots.map(|(n, s)| (Cell::Slot(n as u8), &s.spilled)))
     }
 
-    /// All registers and spilled registers, to change them.
-    pub fn cells_mut(&mut self) -> impl Iterator<Item = &mut Reg> {
-        let slots = self.stack.iter_mut().filter(|s| s.is_spill());
-        self.regs.iter_mut().chain(slots.map(|s| &mut s.spilled))
+    /// Changes registers and spilled registers that are wanted.
+    fn change_cells(&mut self, wanted: &mut impl FnMut(&Reg) -> bool, change: &mut impl FnMut(&mut Reg)) {
+        self.regs.iter_mut().filter(|r| wanted(r)).for_each(&mut *change);
+        self.stack.change(|_, s| s.is_spill() && wanted(&s.spilled), |_, s| change(&mut s.spilled));
+    }
+
+    /// Bytes of memory, with what the frame shares of its stack by as much as it has owners.
+    fn bytes(&self) -> usize {
+        size_of::<Frame>() + self.stack.bytes() + self.refs.capacity() * size_of::<Reference>()
     }
 }
 
@@ -477,7 +491,7 @@ pub(super) struct State {
     /// The current instruction.
     pub insn: InsnIdx,
     /// Jumps and stack accesses since the checkpoint.
-    pub history: Vec<HistoryEntry>,
+    pub history: History,
     /// Branches that start here and are not finished.
     pub branches: u32,
     /// Checkpoints above this one.
@@ -497,7 +511,7 @@ impl State {
             first_insn: at,
             last_insn: None,
             insn: at,
-            history: Vec::new(),
+            history: History::EMPTY,
             branches: 1,
             dfs_depth: 0,
             callback_unroll_depth: 0,
@@ -561,12 +575,25 @@ impl State {
             && self.frames.iter().zip(&other.frames).all(|(a, b)| a.callsite == b.callsite)
     }
 
+    /// Bytes of memory that this state answers for: each frame by as much as it has owners.
+    pub fn bytes(&self) -> usize {
+        /// The two counts of an `Rc`.
+        const COUNTS: usize = 2 * size_of::<usize>();
+        let frames = self.frames.iter().map(|frame| (frame.bytes() + COUNTS) / Rc::strong_count(frame));
+        size_of::<State>() + self.frames.capacity() * size_of::<Rc<Frame>>() + frames.sum::<usize>()
+    }
+
+    /// Gives its frames back; what says where it stood on the path stays.
+    pub fn forget(&mut self, nothing: &Rc<Frame>) {
+        self.frames = vec![Rc::clone(nothing)];
+    }
+
     /// Changes every register and spilled register of every frame.
     #[doc(alias = "bpf_for_each_reg_in_vstate")]
     pub fn for_each_reg(&mut self, mut wanted: impl FnMut(&Reg) -> bool, mut change: impl FnMut(&mut Reg)) {
         for frame in &mut self.frames {
             if frame.cells().any(|(_, r)| wanted(r)) {
-                Rc::make_mut(frame).cells_mut().filter(|r| wanted(r)).for_each(&mut change);
+                Rc::make_mut(frame).change_cells(&mut wanted, &mut change);
             }
         }
     }

@@ -68,6 +68,8 @@ pub struct Unsupported {
     pub at: Option<InsnIdx>,
     /// What, by name: a helper, a map type, a program type, a relocation.
     pub what: String,
+    /// Nothing is missing: the walk was given up because its [`Budget`](super::Budget) was spent.
+    pub spent: bool,
 }
 
 /// What was learnt while an accepted program was verified.

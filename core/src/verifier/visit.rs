@@ -5,6 +5,7 @@
 //!
 //! Invariant: a checkpoint is compared loosely only when no branch below it waits and no loop visit is open on it.
 
+use super::history::History;
 use super::liveness::{FrameAt, Liveness, Query, SlotSet, WholeSlots};
 use super::precision::{Wanted, mark_all};
 use super::prune::{Comparison, Exactness, maybe_looping};
@@ -17,6 +18,7 @@ use crate::kernel::{
 };
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Entries of jump history after which a checkpoint is forced.
 const HISTORY_MAX: usize = 40;
@@ -53,6 +55,8 @@ struct BackEdge {
 pub(super) struct Visits {
     buckets: Vec<Vec<u32>>,
     loops: BTreeMap<LoopKey, LoopVisit>,
+    /// Back edges of all open loops.
+    waiting_edges: usize,
     prev_jumps: u32,
     prev_insns: u32,
 }
@@ -60,13 +64,30 @@ pub(super) struct Visits {
 impl Visits {
     /// No checkpoints yet, for a program of that many instructions.
     pub fn new(insns: usize) -> Visits {
-        Visits { buckets: vec![Vec::new(); insns.max(1)], loops: BTreeMap::new(), prev_jumps: 0, prev_insns: 0 }
+        Visits {
+            buckets: vec![Vec::new(); insns.max(1)],
+            loops: BTreeMap::new(),
+            waiting_edges: 0,
+            prev_jumps: 0,
+            prev_insns: 0,
+        }
     }
 
     /// Forgets the checkpoints of a function; the counters go on.
     pub fn clear(&mut self) {
         self.buckets.iter_mut().for_each(Vec::clear);
         self.loops.clear();
+        self.waiting_edges = 0;
+    }
+
+    /// Back edges of loops that are being walked.
+    pub fn back_edges(&self) -> usize {
+        self.waiting_edges
+    }
+
+    /// Bytes of memory of those.
+    pub fn bytes(&self) -> usize {
+        self.loops.values().flat_map(|visit| &visit.back_edges).map(|edge| edge.state.bytes()).sum()
     }
 
     /// The checkpoints that may be those of an instruction under a call, newest first; others may share their list,
@@ -111,7 +132,7 @@ impl Walker<'_> {
     fn visit(&mut self) -> Check<Visit> {
         let at = self.at;
         let due = self.rules.walk.forced_checkpoints == ForcedCheckpoints::Yes
-            && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.cur.history.len() > HISTORY_MAX);
+            && (self.has_points(at, Points::FORCE_CHECKPOINT) || self.histories.len(self.cur.history) > HISTORY_MAX);
         let forced = due || self.program.prog_flags & TEST_STATE_FREQ != 0;
         let far =
             self.jumps_processed - self.visits.prev_jumps >= 2 && self.insns_processed - self.visits.prev_insns >= 8;
@@ -148,7 +169,9 @@ impl Walker<'_> {
                 if checkpoint.state.branches == 0 {
                     self.statistics.states_kept = self.statistics.states_kept.saturating_sub(1);
                 }
+                checkpoint.evicted = true;
                 self.visits.buckets[bucket].remove(n);
+                self.forget_evicted(old);
             }
         }
         self.statistics.states_per_insn_max = self.statistics.states_per_insn_max.max(states);
@@ -243,11 +266,13 @@ impl Walker<'_> {
         }
         self.propagate_precision(old)?;
         if in_loop && self.rules.walk.loop_precision != LoopPrecision::Ignored {
+            self.histories.share();
             let state = self.cur.clone();
             if let Some(key) = self.loop_key(&self.checkpoints[old as usize].state) {
                 self.log_loop("backedge", &key);
                 self.statistics.keep_one_more();
                 self.visits.loops.entry(key).or_default().back_edges.push(BackEdge { state, equal: old });
+                self.visits.waiting_edges += 1;
             }
         }
         Ok(())
@@ -352,6 +377,7 @@ impl Walker<'_> {
             misses: 0,
             hits: 0,
             cleaned: false,
+            evicted: false,
             all_precise: false,
         });
         if self.rules.walk.loop_precision != LoopPrecision::Ignored
@@ -366,8 +392,8 @@ impl Walker<'_> {
         self.cur.parent = Some(n);
         self.cur.first_insn = self.at;
         self.cur.dfs_depth += 1;
-        self.cur.history.clear();
-        self.history_entry = None;
+        self.cur.history = History::EMPTY;
+        self.in_history = false;
         if self.by_read_marks() {
             self.link_to_parent(n);
         }
@@ -384,9 +410,8 @@ impl Walker<'_> {
                 let parent = if n < depth && i < 6 { reg.marks.parent } else { place(Cell::Reg(i as u8)) };
                 reg.marks = Marks { read: false, written: false, parent };
             }
-            for (i, slot) in frame.stack.iter_mut().enumerate() {
-                slot.spilled.marks = Marks { read: false, written: false, parent: place(Cell::Slot(i as u8)) };
-            }
+            let marks = |i| Marks { read: false, written: false, parent: place(Cell::Slot(i as u8)) };
+            frame.stack.change(|_, _| true, |i, slot| slot.spilled.marks = marks(i));
         }
     }
 
@@ -456,9 +481,23 @@ impl Walker<'_> {
                 break;
             }
             self.leave_loop(n)?;
+            self.forget_evicted(n);
             next = self.checkpoints[n as usize].state.parent;
         }
         Ok(())
+    }
+
+    /// A checkpoint that no path is compared with any more, and below which none waits, is not looked at again, unless a path
+    /// that met its loop still has to hand on what counts.
+    ///
+    /// Kernel: `maybe_free_verifier_state` (6.17 … 7.3), `is_state_visited` (before).
+    #[doc(alias = "maybe_free_verifier_state")]
+    fn forget_evicted(&mut self, n: u32) {
+        let checkpoint = &self.checkpoints[n as usize];
+        if checkpoint.evicted && checkpoint.state.branches == 0 && !self.loop_is_open(&checkpoint.state) {
+            let nothing = Rc::clone(&self.nothing);
+            self.checkpoints[n as usize].state.forget(&nothing);
+        }
     }
 
     /// Kernel: `compute_scc_callchain` (6.17 … 7.3).
@@ -506,6 +545,7 @@ impl Walker<'_> {
         // The last one comes first.
         let mut back_edges = std::mem::take(&mut visit.back_edges);
         back_edges.reverse();
+        self.visits.waiting_edges = self.visits.waiting_edges.saturating_sub(back_edges.len());
         self.statistics.states_kept = self.statistics.states_kept.saturating_sub(back_edges.len() as u32);
         self.log_loop("exit", &key);
         for round in 0.. {
@@ -567,9 +607,10 @@ fn clean(state: &mut State, liveness: &Liveness, live_slots: &[SlotSet], model: 
                 reg.assign(Reg::not_init(model));
             }
         }
-        for (i, slot) in frame.stack.iter_mut().enumerate() {
-            clean_slot(slot, live_slots >> (2 * i) & 1 != 0, live_slots >> (2 * i + 1) & 1 != 0, model);
-        }
+        frame.stack.change(
+            |i, slot| slot_is_dirty(slot, live_slots, i),
+            |i, slot| clean_slot(slot, live_slots >> (2 * i) & 1 != 0, live_slots >> (2 * i + 1) & 1 != 0, model),
+        );
     }
 }
 

@@ -5,9 +5,11 @@
 //!
 //! Left out: speculative paths (programs are loaded with all privileges, so no kernel walks them), locks, kfuncs.
 
+use super::budget::{self, Budget, Meter};
+use super::history::{Histories, HistoryEntry};
 use super::liveness::{Liveness, StackMarks};
 use super::log::{Log, Touched};
-use super::precision::{self, HistoryEntry, Trail, Wanted};
+use super::precision::{self, Trail, Walked, Wanted};
 use super::state::{Cell, Frame, Kind, Marks, Reg, State};
 use super::structure::{self, ArgKind, Marks as Points, Structure};
 use super::verdict::{Errno, Unfit};
@@ -29,6 +31,8 @@ pub(super) enum Stop {
     Bug { warning: String, line: Option<String> },
     /// The program needs what is not modelled.
     Unsupported(String),
+    /// The budget of the walk is spent.
+    Spent(String),
 }
 
 impl Stop {
@@ -86,6 +90,8 @@ pub(super) struct Checkpoint {
     pub hits: u32,
     /// What no path reads was dropped.
     pub cleaned: bool,
+    /// No path is compared with it any more.
+    pub evicted: bool,
     /// Every number here, and in the checkpoints before this one, is marked precise: there is nothing left to mark.
     pub all_precise: bool,
 }
@@ -176,14 +182,20 @@ pub(super) struct Walker<'a> {
     pending: Vec<Pending>,
     pub checkpoints: Vec<Checkpoint>,
     pub visits: Visits,
+    /// The jump histories of all states.
+    pub histories: Histories,
+    /// What was followed backwards already.
+    walked: Walked,
+    /// What a checkpoint holds that is not needed any more.
+    pub nothing: Rc<Frame>,
     pub insns: Vec<InsnFacts>,
     pub subprogs: Vec<SubprogFacts>,
     pub id_gen: u32,
     pub insns_processed: u32,
-    /// Instructions after which the walk is given up.
-    walk_max: u32,
+    meter: Meter,
     pub jumps_processed: u32,
-    pub history_entry: Option<usize>,
+    /// Whether the current instruction has an entry in the path's history, the newest one.
+    pub in_history: bool,
     /// The last line that the path left in the log without being refused.
     pub remark: Option<Rc<str>>,
     /// What instructions touched since states were last logged.
@@ -202,9 +214,10 @@ impl<'a> Walker<'a> {
         rules: &'a Rules,
         liveness: Option<&'a Liveness>,
         log: Option<Log<'a>>,
-        walk_max: u32,
+        budget: Budget,
     ) -> Walker<'a> {
         let main = Frame::new(rules.range_model, None, 0, SubprogIdx::MAIN);
+        let nothing = Rc::new(main.clone());
         Walker {
             program,
             structure,
@@ -218,13 +231,16 @@ impl<'a> Walker<'a> {
             pending: Vec::new(),
             checkpoints: Vec::new(),
             visits: Visits::new(program.insns.len()),
+            histories: Histories::default(),
+            walked: Walked::default(),
+            nothing,
             insns: vec![InsnFacts::default(); program.insns.len()],
             subprogs: (0..structure.layout.len()).map(|n| SubprogFacts::before_walk(structure, n)).collect(),
             id_gen: 0,
             insns_processed: 0,
-            walk_max,
+            meter: Meter::new(budget),
             jumps_processed: 0,
-            history_entry: None,
+            in_history: false,
             remark: None,
             touched: Touched::ALL,
             log,
@@ -253,6 +269,8 @@ impl<'a> Walker<'a> {
         self.pending.clear();
         self.checkpoints.clear();
         self.visits.clear();
+        self.histories.clear();
+        self.walked.clear();
         self.touched = Touched::ALL;
         if subprog == SubprogIdx::MAIN {
             self.look_at_main()?;
@@ -282,14 +300,14 @@ impl<'a> Walker<'a> {
     #[doc(alias = "do_check")]
     fn walk_paths(&mut self) -> Check {
         loop {
-            self.history_entry = None;
+            self.in_history = false;
             if self.at.at() >= self.insns.len() {
                 let text = format!("invalid insn idx {} insn_cnt {}", self.at, self.insns.len());
                 return Err(Stop::Reject { errno: Errno::EFAULT, text });
             }
             self.insns_processed += 1;
-            if self.insns_processed > self.walk_max {
-                return Err(Stop::Unsupported(format!("a walk of more than {} instructions", self.walk_max)));
+            if self.meter.is_due(self.insns_processed) {
+                self.look_at_budget()?;
             }
             if self.insns_processed > INSNS_PROCESSED_MAX {
                 let text = format!("BPF program is too large. Processed {} insn", self.insns_processed);
@@ -331,6 +349,27 @@ impl<'a> Walker<'a> {
                 }
             }
         }
+    }
+
+    /// Gives the walk up when it takes more than it may.
+    fn look_at_budget(&mut self) -> Check {
+        let budget = self.meter.budget();
+        if self.insns_processed > budget.insns {
+            return Err(Stop::Spent(budget.insns_spent()));
+        }
+        let states = self.checkpoints.len() + self.pending.len() + self.visits.back_edges();
+        if self.meter.look(self.insns_processed, states) && self.bytes() > budget.bytes {
+            return Err(Stop::Spent(budget.bytes_spent()));
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory that the walk keeps.
+    fn bytes(&self) -> usize {
+        let checkpoints: usize = self.checkpoints.iter().map(|c| c.state.bytes()).sum();
+        let pending: usize = self.pending.iter().map(|p| p.state.bytes()).sum();
+        let unused = (self.checkpoints.capacity() - self.checkpoints.len()) * size_of::<Checkpoint>();
+        budget::allocated(checkpoints + pending + self.visits.bytes() + unused) + self.histories.bytes()
     }
 
     fn log_function_begin(&mut self, subprog: SubprogIdx) {
@@ -482,6 +521,7 @@ impl<'a> Walker<'a> {
     /// Kernel: `push_stack` (6.1 … 7.3).
     #[doc(alias = "push_stack")]
     pub fn push_branch(&mut self, at: InsnIdx) -> Check<&mut State> {
+        self.histories.share();
         let state = self.cur.clone();
         if let Some(parent) = state.parent {
             self.checkpoints[parent as usize].state.branches += 1;
@@ -638,18 +678,10 @@ impl<'a> Walker<'a> {
     /// Kernel: `push_jmp_history` (6.1 … 7.3).
     #[doc(alias = "push_jmp_history")]
     pub fn push_history(&mut self, fill: impl FnOnce(&mut HistoryEntry)) {
-        let n = match self.history_entry {
-            Some(n) => n,
-            None => {
-                self.cur.history.push(HistoryEntry::new(self.at, self.cur.last_insn));
-                let n = self.cur.history.len() - 1;
-                self.history_entry = Some(n);
-                n
-            }
-        };
-        if let Some(entry) = self.cur.history.get_mut(n) {
-            fill(entry);
+        if !std::mem::replace(&mut self.in_history, true) {
+            self.cur.history = self.histories.push(self.cur.history, self.at, self.cur.last_insn);
         }
+        self.cur.history = self.histories.fill(self.cur.history, fill);
     }
 
     /// Makes a register's value count on the path that led here.
@@ -668,32 +700,56 @@ impl<'a> Walker<'a> {
 
     /// Makes registers and slots count on the path that led here; answers whether that was news to a checkpoint.
     pub fn mark_wanted(&mut self, wanted: Wanted) -> Check<bool> {
-        mark_chain(self.structure, self.rules, &self.cur, &mut self.checkpoints, wanted, &mut self.log)
+        let (structure, rules) = (self.structure, self.rules);
+        let mut marking = Marking {
+            structure,
+            rules,
+            histories: &self.histories,
+            checkpoints: &mut self.checkpoints,
+            log: &mut self.log,
+        };
+        marking.mark(&self.cur, wanted, Some(&mut self.walked))
     }
 
     /// The same for another path that ended, at a back edge.
     pub fn mark_wanted_from(&mut self, start: &State, wanted: Wanted) -> Check<bool> {
-        mark_chain(self.structure, self.rules, start, &mut self.checkpoints, wanted, &mut self.log)
+        let (structure, rules) = (self.structure, self.rules);
+        let mut marking = Marking {
+            structure,
+            rules,
+            histories: &self.histories,
+            checkpoints: &mut self.checkpoints,
+            log: &mut self.log,
+        };
+        marking.mark(start, wanted, None)
     }
 }
 
-fn mark_chain(
-    structure: &Structure,
-    rules: &Rules,
-    start: &State,
-    checkpoints: &mut [Checkpoint],
-    wanted: Wanted,
-    log: &mut Option<Log<'_>>,
-) -> Check<bool> {
-    let trail = Trail {
-        ops: &structure.ops,
-        rules,
-        is_global: &|start| {
-            let subprog = structure.layout.starting(start);
-            subprog.is_some_and(|s| structure.subprogs[s.at()].linkage == Some(Linkage::Global))
-        },
-        calls_callback: &|at| structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::CALLS_CALLBACK)),
-    };
-    let log = log.as_mut().filter(|log| log.is_all());
-    precision::mark_chain(&trail, start, checkpoints, wanted, log)
+/// The part of a walk that the way back needs, beside the path that it starts from.
+struct Marking<'w, 'a> {
+    structure: &'w Structure,
+    rules: &'w Rules,
+    histories: &'w Histories,
+    checkpoints: &'w mut [Checkpoint],
+    log: &'w mut Option<Log<'a>>,
+}
+
+impl Marking<'_, '_> {
+    fn mark(&mut self, start: &State, wanted: Wanted, walked: Option<&mut Walked>) -> Check<bool> {
+        let structure = self.structure;
+        let trail = Trail {
+            ops: &structure.ops,
+            rules: self.rules,
+            histories: self.histories,
+            is_global: &|start| {
+                let subprog = structure.layout.starting(start);
+                subprog.is_some_and(|s| structure.subprogs[s.at()].linkage == Some(Linkage::Global))
+            },
+            calls_callback: &|at| structure.marks.get(at.at()).is_some_and(|m| m.contains(Points::CALLS_CALLBACK)),
+        };
+        let log = self.log.as_mut().filter(|log| log.is_all());
+        // With a log, every step of the way back is written.
+        let walked = walked.filter(|_| log.is_none());
+        precision::mark_chain(&trail, start, self.checkpoints, wanted, walked, log)
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 pub fn verify(input: &Input) {
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);
-        let verify = || verifier::verify_within(&input.0, &rules, case_options().walk_max);
+        let verify = || verifier::verify_within(&input.0, &rules, case_options().budget);
         assert_eq!(verify(), verify(), "{version}: the same program, the same answer");
     }
 }
@@ -53,7 +53,7 @@ fn hold(input: &Input, about: impl Fn(Class) -> bool) {
 pub fn reduce(input: &Input) {
     let rules = Rules::of(KernelVersion::NEWEST);
     let accepted = |p: &Program| {
-        matches!(verifier::verify_within(p, &rules, case_options().walk_max), verifier::Verdict::Accepted(_))
+        matches!(verifier::verify_within(p, &rules, case_options().budget), verifier::Verdict::Accepted(_))
     };
     let is = accepted(&input.0);
     let mut keep = |p: &Program| Keep::from(accepted(p) == is);

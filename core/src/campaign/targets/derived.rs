@@ -8,10 +8,10 @@ use crate::oracle::{self, Aspect, Options};
 use crate::program::json;
 use crate::repro::{self, Claims, Load};
 use crate::rewrite::{self, Comparison};
-use crate::verifier::{self, LogLevel, Verdict};
+use crate::verifier::{self, Budget, LogLevel, Verdict};
 
-/// Instructions that a walk may take where each is written down, or where many rules are tried.
-const SHORT_WALK_MAX: u32 = 2_000;
+/// What a walk may take where each is written down, or where many rules are tried.
+const SHORT_WALK: Budget = Budget { insns: 2_000, bytes: 64 << 20 };
 
 /// The late passes end, with an instruction's worth of what is known for each of a bounded number of instructions, and what
 /// they give is its own dump.
@@ -20,7 +20,7 @@ pub fn late(input: &Input) {
     let program = &input.0;
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);
-        let Verdict::Accepted(facts) = verifier::verify_within(program, &rules, case_options().walk_max) else {
+        let Verdict::Accepted(facts) = verifier::verify_within(program, &rules, case_options().budget) else {
             continue;
         };
         let Ok(rewritten) = rewrite::rewrite(program, &facts, &rules) else { continue };
@@ -41,11 +41,11 @@ pub fn log(input: &Input) {
     const BYTES_PER_INSN: usize = 32 << 10;
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);
-        let verdict = verifier::verify_within(&input.0, &rules, SHORT_WALK_MAX);
+        let verdict = verifier::verify_within(&input.0, &rules, SHORT_WALK);
         for level in [LogLevel::Path, LogLevel::All] {
-            let (logged, text) = verifier::verify_within_with_log(&input.0, &rules, level, SHORT_WALK_MAX);
+            let (logged, text) = verifier::verify_within_with_log(&input.0, &rules, level, SHORT_WALK);
             assert_eq!(logged, verdict, "{version}: a log changes no verdict\n{input:?}");
-            let insns = SHORT_WALK_MAX as usize + input.0.insns.len();
+            let insns = SHORT_WALK.insns as usize + input.0.insns.len();
             assert!(text.len() <= BYTES_PER_INSN * insns, "{version}: a log of {} bytes\n{input:?}", text.len());
         }
     }
@@ -81,8 +81,8 @@ pub fn writers(input: &Input) {
 pub fn explain(input: &Input) {
     const FUEL: u64 = 1 << 12;
     let limits = Limits { fuel: FUEL, ..Limits::default() };
-    let options = Options { limits, walk_max: SHORT_WALK_MAX, ..Options::default() };
-    for change in oracle::explain(&input.0, &KernelVersion::ALL, Rules::of, &Aspect::ALL, options) {
+    let options = Options { limits, budget: SHORT_WALK, ..Options::default() };
+    for change in oracle::explain(&input.0, &KernelVersion::ALL, Rules::of, &Aspect::ALL, options, || {}) {
         assert!(!change.before.agrees(&change.after, change.aspect), "{change:?}");
     }
 }

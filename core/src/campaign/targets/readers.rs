@@ -16,8 +16,8 @@ use flate2::write::GzEncoder;
 use std::io::Write;
 use std::sync::OnceLock;
 
-/// Instructions that a walk of a program of unknown origin may take.
-const WALK_MAX: u32 = 4_000;
+/// What a walk of a program of unknown origin may take.
+const WALK: verifier::Budget = verifier::Budget { insns: 4_000, bytes: 64 << 20 };
 
 /// Decoding is total, and what decodes is written and read back unchanged: as bytes, as assembly, as JSON. Readers of files
 /// take any bytes.
@@ -76,7 +76,7 @@ fn verify_under_all(program: &Program) {
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);
         let _ = verifier::notes(program, &rules);
-        if let verifier::Verdict::Accepted(facts) = verifier::verify_within(program, &rules, WALK_MAX) {
+        if let verifier::Verdict::Accepted(facts) = verifier::verify_within(program, &rules, WALK) {
             let _ = rewrite::rewrite(program, &facts, &rules);
         }
     }

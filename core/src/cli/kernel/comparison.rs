@@ -63,7 +63,7 @@ impl Compared {
         let rules: BTreeMap<KernelVersion, &Rules> = rules_of(columns).map(|rules| (rules.version, rules)).collect();
         let versions: Vec<KernelVersion> = rules.keys().copied().collect();
         let rules_of = |version| rules.get(&version).map_or_else(|| Rules::of(version), |rules| (*rules).clone());
-        let changes = explain(program, &versions, rules_of, &aspects, case_options());
+        let changes = explain(program, &versions, rules_of, &aspects, case_options(), || {});
         for between in &mut self.differences {
             let aspects = versions::aspects(&between.signature);
             let about = changes.iter().filter(|change| aspects.contains(&change.aspect));

@@ -81,6 +81,8 @@ pub(super) struct Log<'a> {
     rules: &'a Rules,
     level: LogLevel,
     text: String,
+    /// Bytes of the log that are not kept any more; `text` follows them.
+    cut: usize,
     /// End of the last instruction's line; a state that follows at once stands on that line.
     insn_end: Option<usize>,
     /// Length of that line, line feed included.
@@ -92,6 +94,10 @@ pub(super) struct Log<'a> {
     told: bool,
     watch: Option<Watch>,
 }
+
+/// Bytes of a log that are kept at its end: those of the buffer that libbpf gives a kernel. A log of which only a part fits has
+/// its end there, as in kernels since 6.4, and says how much is missing.
+const KEPT_BYTES: usize = 16 << 20;
 
 /// An instruction whose states are written down.
 struct Watch {
@@ -125,6 +131,7 @@ impl<'a> Log<'a> {
             rules,
             level,
             text: String::new(),
+            cut: 0,
             insn_end: None,
             insn_len: 0,
             arrived: false,
@@ -155,8 +162,29 @@ impl<'a> Log<'a> {
     }
 
     /// The text.
-    pub fn finish(self) -> String {
+    pub fn finish(mut self) -> String {
+        self.cut_to(KEPT_BYTES);
+        if self.cut > 0 {
+            let remark = format!("[{} bytes cut: a log keeps its last {KEPT_BYTES}]\n", self.cut);
+            self.text.insert_str(0, &remark);
+        }
         self.text
+    }
+
+    /// Drops lines from the beginning until the rest has at most `kept` bytes.
+    fn cut_to(&mut self, kept: usize) {
+        let Some(over) = self.text.len().checked_sub(kept).filter(|n| *n > 0) else { return };
+        let bytes = self.text.as_bytes();
+        let end = bytes.iter().skip(over - 1).position(|b| *b == b'\n').map_or(bytes.len(), |n| over + n);
+        self.text.drain(..end);
+        self.cut += end;
+    }
+
+    /// Keeps the log within its bound; what is dropped at once is as much as what stays, so that each byte moves once.
+    fn bound(&mut self) {
+        if self.text.len() > 2 * KEPT_BYTES {
+            self.cut_to(KEPT_BYTES);
+        }
     }
 
     /// Whether everything is written.
@@ -166,13 +194,14 @@ impl<'a> Log<'a> {
 
     /// How much was written, to go back to.
     pub fn position(&self) -> usize {
-        self.text.len()
+        self.cut + self.text.len()
     }
 
     /// Writes a line.
     pub fn line(&mut self, text: fmt::Arguments<'_>) {
         self.put(text);
         self.text.push('\n');
+        self.bound();
     }
 
     /// Writes a part of a line.
@@ -209,6 +238,7 @@ impl<'a> Log<'a> {
     pub fn end(&mut self) {
         if self.level == LogLevel::Path {
             self.text.clear();
+            self.cut = 0;
             self.insn_end = None;
         }
     }
@@ -216,7 +246,8 @@ impl<'a> Log<'a> {
     /// A branch that waited is taken up; the log was `position` long when it was put aside.
     pub fn resume(&mut self, position: usize) {
         if self.level == LogLevel::Path {
-            self.text.truncate(position);
+            self.text.truncate(position.saturating_sub(self.cut));
+            self.cut = self.cut.min(position);
         }
         self.arrived = true;
     }
@@ -251,7 +282,8 @@ impl<'a> Log<'a> {
         self.insn(at);
         self.text.push('\n');
         self.insn_len = self.text.len() - start;
-        self.insn_end = Some(self.text.len());
+        self.bound();
+        self.insn_end = Some(self.position());
     }
 
     fn note_watched(&mut self, at: InsnIdx, state: &State) {
@@ -275,7 +307,7 @@ impl<'a> Log<'a> {
     /// Kernel: `print_insn_state` (6.1 … 7.3).
     #[doc(alias = "print_insn_state")]
     pub fn touched(&mut self, at: InsnIdx, state: &State, touched: &mut Touched) {
-        if self.insn_end == Some(self.text.len()) {
+        if self.insn_end == Some(self.position()) {
             self.text.pop();
             let column = (self.insn_len + STATE_STEP / 2).max(STATE_COLUMN).next_multiple_of(STATE_STEP);
             self.put(format_args!("{:width$};", "", width = column - self.insn_len - 1));
@@ -374,6 +406,7 @@ impl<'a> Log<'a> {
             self.text.push(' ');
             self.insn(at);
             self.text.push('\n');
+            self.bound();
             second_half = self.program.insns.get(n).is_some_and(|i| i.is_ld_imm64());
         }
     }

@@ -1,10 +1,10 @@
 //! Logs that were compared with those of the kernels, and the dialect of instructions.
 
-use super::{LogLevel, insn};
+use super::{KEPT_BYTES, Log, LogLevel, insn};
 use crate::isa::Insn;
 use crate::kernel::{KernelVersion, Rules};
 use crate::program::{Program, text};
-use crate::verifier::{Verdict, verify, verify_with_log};
+use crate::verifier::{Verdict, structure, verify, verify_with_log};
 
 fn program(source: &str) -> Program {
     text::parse(source).expect("a program").program
@@ -249,4 +249,37 @@ fn instructions_in_the_kernels_dialect() {
     let next = Insn { imm: 1, ..Insn::default() };
     insn::write(&mut out, Insn::new(0x18, 2, 0, 0, 5), Some(next), &rules);
     assert_eq!(out, "(18) r2 = 0x100000005");
+}
+
+/// A log is bounded, has its end, and says what is missing; a branch that is taken up again finds where it parted, also when
+/// that is not kept any more.
+#[test]
+fn a_log_keeps_its_end() {
+    let (program, rules) = (program(REJECTED), Rules::of(KernelVersion::V7_3));
+    let structure = structure::check(&program, &rules).expect("a structure");
+    let mut log = Log::new(&program, &structure, &rules, LogLevel::Path);
+    log.line(format_args!("first"));
+    let early = log.position();
+    for n in 0..1_000_000 {
+        log.line(format_args!("{n:08} is a line of forty bytes, all told"));
+        assert!(log.text.len() <= 2 * KEPT_BYTES);
+    }
+    let late = log.position();
+    log.line(format_args!("dropped"));
+    log.resume(late);
+    log.line(format_args!("last"));
+    assert_eq!(log.position(), late + 5);
+    let bytes = log.position();
+    let text = log.finish();
+    let (remark, kept) = text.split_once('\n').expect("lines");
+    assert_eq!(remark, format!("[{} bytes cut: a log keeps its last {KEPT_BYTES}]", bytes - kept.len()));
+    assert!(kept.len() <= KEPT_BYTES && kept.len() > KEPT_BYTES - 50, "{}", kept.len());
+    assert!(kept.starts_with("00") && kept.ends_with("00999999 is a line of forty bytes, all told\nlast\n"));
+
+    let mut log = Log::new(&program, &structure, &rules, LogLevel::Path);
+    (0..1_000_000).for_each(|n| log.line(format_args!("{n:08} is a line of forty bytes, all told")));
+    log.resume(early);
+    assert_eq!((log.position(), log.text.as_str()), (early, ""));
+    log.line(format_args!("after"));
+    assert!(log.finish().ends_with("after\n"));
 }

@@ -68,7 +68,7 @@ impl Refusal {
     }
 
     fn unsupported(at: Option<InsnIdx>, what: impl Into<String>) -> Refusal {
-        Refusal::Unsupported(Unsupported { at, what: what.into() })
+        Refusal::Unsupported(Unsupported { at, what: what.into(), spent: false })
     }
 }
 
