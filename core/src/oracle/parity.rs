@@ -455,6 +455,11 @@ pub struct ParityTally {
 }
 
 impl ParityTally {
+    /// Aspects of programs that were compared.
+    pub fn compared(&self) -> u64 {
+        self.aspects.values().map(|[same, different, _]| same + different).sum()
+    }
+
     /// Adds a program.
     pub fn add(&mut self, name: &str, parity: &Parity) {
         self.programs += 1;
@@ -525,5 +530,6 @@ mod tests {
         assert_eq!(tally.signatures["run: maps"], ["a", "b"]);
         assert_eq!(tally.aspects[&Aspect::Run], [0, 4, 2]);
         assert_eq!(tally.not_compared["run: out of fuel"], 2);
+        assert_eq!(tally.compared(), 6);
     }
 }

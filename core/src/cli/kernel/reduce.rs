@@ -65,7 +65,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 fn signatures(program: &Program, pool: &Pool, columns: &[Column<'_>]) -> Result<Vec<String>, crate::guest::GuestError> {
     let answers = pool.answer_all(std::slice::from_ref(program), &Ask::default())?;
     let answers: Vec<_> = answers.into_iter().filter_map(|all| all.into_iter().next()).collect();
-    Ok(compare(program, &answers, columns).signatures(columns))
+    Ok(compare(program, &answers, columns).all_signatures(columns))
 }
 
 /// Makes a program smaller as long as a signature stays, with the guests as the judge; until `is_over`.
