@@ -80,7 +80,12 @@ impl Recording {
     ///
     /// The first line that is not of a recording.
     pub fn read(bytes: &[u8]) -> Result<Recording, InputError> {
-        let mut lines = Lines { from: BufReader::new(GzDecoder::new(bytes)), number: 0, left: BYTES_MAX };
+        Recording::read_at_most(bytes, BYTES_MAX)
+    }
+
+    fn read_at_most(bytes: &[u8], unpacked_max: u64) -> Result<Recording, InputError> {
+        let from = BufReader::new(GzDecoder::new(bytes));
+        let mut lines = Lines { from, number: 0, left: unpacked_max };
         let (line, number) = lines.next()?.ok_or_else(|| InputError::new("an empty recording"))?;
         let kernel = serde_json::from_slice(&line).map_err(|e| InputError::new(e.to_string()).at_line(number))?;
         let mut entries = Vec::new();
@@ -147,9 +152,10 @@ impl<R: BufRead> Lines<R> {
             let read = self.from.by_ref().take(max + 1).read_until(b'\n', &mut line);
             let read = read.map_err(|e| InputError::new(format!("no gzip: {e}")).at_line(self.number))? as u64;
             if read > max {
-                let mib = (if max < LINE_BYTES_MAX { BYTES_MAX } else { LINE_BYTES_MAX }) >> 20;
-                let what = if max < LINE_BYTES_MAX { "the recording" } else { "the line" };
-                return Err(InputError::new(format!("{what} unpacks to more than {mib} MiB")).at_line(self.number));
+                let (what, max) =
+                    if max < LINE_BYTES_MAX { ("the recording", BYTES_MAX) } else { ("the line", LINE_BYTES_MAX) };
+                let why = format!("{what} unpacks to more than {} MiB", max >> 20);
+                return Err(InputError::new(why).at_line(self.number));
             }
             self.left -= read;
             if line.last() == Some(&b'\n') {
@@ -248,14 +254,16 @@ mod tests {
     /// What a small file unpacks to is looked at only so far: one line without an end, and lines without end.
     #[test]
     fn a_recording_that_unpacks_to_more_than_any_has_is_no_recording() {
-        let line = "x".repeat(LINE_BYTES_MAX as usize + 1);
-        let lines = format!("{HEAD}\n{}", "\n".repeat(BYTES_MAX as usize + 1));
-        for (text, limit) in [(line, "the line unpacks to more than 32 MiB"), (lines, "more than 128 MiB")] {
-            let bytes = pack(&text);
-            assert!(bytes.len() < 1 << 20, "{}", bytes.len());
-            let error = Recording::read(&bytes).expect_err("too much").to_string();
-            assert!(error.contains(limit), "{error}");
-        }
+        let line = pack(&"x".repeat(LINE_BYTES_MAX as usize + 1));
+        assert!(line.len() < 1 << 20, "{}", line.len());
+        let error = Recording::read(&line).expect_err("a line without end").to_string();
+        assert_eq!(error, "1: the line unpacks to more than 32 MiB");
+
+        let lines = pack(&format!("{HEAD}\n{}", "\n".repeat(1000)));
+        let all = HEAD.len() as u64 + 1001;
+        assert!(Recording::read_at_most(&lines, all).is_ok());
+        let error = Recording::read_at_most(&lines, all - 1).expect_err("lines without end").to_string();
+        assert_eq!(error, "1001: the recording unpacks to more than 128 MiB");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Snapshot {
             snapshot.facts = Facts::parse(&text);
             // One that QEMU does not take any more is made again.
             if let Ok(first) = snapshot.restore() {
-                [&snapshot.initramfs, &facts_file].into_iter().for_each(|used| stale::touch(used));
+                stale::touch(&facts_file);
                 return Ok((snapshot, first));
             }
         }
@@ -85,7 +85,7 @@ impl Snapshot {
 
     /// A fresh guest, up and waiting.
     pub fn restore(&self) -> Result<Running, GuestError> {
-        stale::touch(&self.state);
+        [&self.state, &self.initramfs].into_iter().for_each(|used| stale::touch(used));
         let mut running = Running::start(&self.machine, &self.image, &self.initramfs, Start::Incoming)?;
         self.load_state(&running).map_err(|error| self.failed(&running, &error.to_string()))?;
         match running.wait_for_agent(Patience::seconds(self.machine.boot_seconds)) {

@@ -79,7 +79,7 @@ fn cells_of(column: &Column<'_>, OfKernel { tally, .. }: &OfKernel) -> Vec<Strin
 /// What differs between the model and a kernel, and what was not compared.
 fn against_model(
     column: &Column<'_>,
-    OfKernel { tally, known, unknown }: &OfKernel,
+    OfKernel { tally, known, .. }: &OfKernel,
     examples: usize,
     output: &mut Output,
 ) -> Result<(), Failure> {
@@ -89,7 +89,7 @@ fn against_model(
     } else {
         let total: usize = tally.signatures.values().map(Vec::len).sum();
         let heading = output.paint(Tone::Strong, format!("{}: the model and the kernel differ", column.label));
-        let known = total.saturating_sub(unknown.values().sum());
+        let known: usize = known.values().flat_map(Counts::values).sum();
         let known = if known > 0 { format!(", {known} of them known") } else { String::new() };
         format!("{heading}: {total} in {} groups{known}", tally.signatures.len())
     };

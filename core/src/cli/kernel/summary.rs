@@ -209,7 +209,7 @@ mod tests {
         of_kernels[0].add("a", &parity, |signature| (signature == known).then_some("a reason"));
         of_kernels[1].add("a", &vec![(Aspect::Verdict, Match::NotCompared("no rules for 6.16".into()))], |_| None);
         let mut groups = BTreeMap::new();
-        for known in between {
+        if let Some(known) = between {
             groups.entry("verdict: …".to_owned()).or_insert_with(Group::default).add("a", known);
         }
         Found { columns: &columns, of_kernels: &of_kernels, groups: &groups, messages: &BTreeMap::new() }.failures(on)
