@@ -9,6 +9,7 @@ mod exit;
 mod explain;
 mod faults;
 mod fuzz;
+mod fuzz_report;
 mod inline;
 mod items;
 mod json;

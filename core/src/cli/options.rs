@@ -1,5 +1,6 @@
 //! Options that commands share.
 
+use super::exit::Failure;
 use crate::kernel::{FactError, KernelVersion, Rules};
 use crate::verifier::LogLevel;
 use std::num::NonZeroUsize;
@@ -100,6 +101,25 @@ impl RulesOption {
             }
         });
         versions
+    }
+
+    /// The rules that a kernel is compared under: those of its own version, or of the one that was asked for; `None` where there are
+    /// none. With the facts that were set.
+    pub fn of_kernel(&self, own: Option<KernelVersion>) -> Option<Rules> {
+        let asked = (!self.rules.is_empty()).then(|| self.versions(&[]).into_iter().next()).flatten();
+        asked.or(own).map(|version| self.rules(version))
+    }
+
+    /// Says when the rules make no sense where kernels are compared.
+    pub fn check_for_kernels(&self) -> Result<(), Failure> {
+        match self.rules.is_empty() || self.versions(&[]).len() == 1 {
+            true => Ok(()),
+            false => Err(Failure::Usage(
+                "--rules with kernels takes one version, under whose rules all of them are compared; without it each kernel is \
+                 compared under its own"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// The rules of a version, with the facts that were set.

@@ -74,6 +74,8 @@ impl Snapshot {
                 return Ok((snapshot, first));
             }
         }
+        // Before a kernel boots in vain.
+        tempfile::NamedTempFile::new_in(folder).map_err(GuestError::unwritable(folder))?;
         snapshot.facts = snapshot.boot_and_save()?;
         let digest = digest::of_file(&snapshot.state).map_err(GuestError::io(&snapshot.state))?;
         let text = format!("{STATE}{digest}\n{}", snapshot.facts.text());
@@ -121,7 +123,10 @@ impl Snapshot {
             return Err(self.failed(&running, "the agent does not answer"));
         }
         let facts = Facts::parse(&String::from_utf8_lossy(&told.response));
-        self.save_state(&running).map_err(|error| self.failed(&running, &error.to_string()))?;
+        self.save_state(&running).map_err(|error| match error {
+            GuestError::Unwritable { .. } => error,
+            error => self.failed(&running, &error.to_string()),
+        })?;
         Ok(facts)
     }
 

@@ -94,7 +94,7 @@ pub fn common_message(sides: &[Side<'_>]) -> Option<String> {
 }
 
 /// What a signature of messages begins with.
-const MESSAGE: &str = "kernel message";
+pub const MESSAGE: &str = "kernel message";
 
 fn message(side: &Side<'_>) -> String {
     splat(&side.answer.kmsg)

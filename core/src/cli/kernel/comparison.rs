@@ -2,8 +2,8 @@
 
 use super::columns::Column;
 use super::report;
-use super::summary::{self, Found, Group, OfKernel};
-use crate::campaign::{Differences, Known, case_options};
+use super::summary::{self, Found, OfKernel};
+use crate::campaign::{Difference, Differences, Known, case_options};
 use crate::cli::exit::Failure;
 use crate::cli::items;
 use crate::cli::options::Jobs;
@@ -11,11 +11,11 @@ use crate::cli::output::Output;
 use crate::guest::{Answer, Ask, Pool, series_of};
 use crate::isa::Insn;
 use crate::kernel::{KernelVersion, Rules};
-use crate::oracle::parity::{self, Match, Parity};
+use crate::oracle::parity::{self, Match, Parity, ParityTally};
 use crate::oracle::versions::{self, Side};
 use crate::oracle::{Aspect, explain};
 use crate::program::Program;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Programs that are answered before the first of them is compared.
@@ -41,26 +41,15 @@ pub struct Between {
 }
 
 impl Compared {
-    /// The signatures that a campaign looks for: all but counts of the model alone, which say how exact the model is, and
-    /// nothing of kernels.
-    pub fn signatures(&self, columns: &[Column<'_>]) -> Vec<String> {
-        self.signatures_where(columns, |aspect| aspect != parity::Aspect::Count)
-    }
-
     /// All signatures, each with the kernel or kernels that it is about.
-    pub fn all_signatures(&self, columns: &[Column<'_>]) -> Vec<String> {
-        self.signatures_where(columns, |_| true)
-    }
-
-    fn signatures_where(&self, columns: &[Column<'_>], wanted: impl Fn(parity::Aspect) -> bool) -> Vec<String> {
+    pub fn signatures(&self, columns: &[Column<'_>]) -> Vec<String> {
         let mut all: Vec<String> = self.differences.iter().map(|between| between.signature.clone()).collect();
         all.extend(self.message.clone());
         for (column, parity) in columns.iter().zip(&self.parity) {
-            let different =
-                parity.iter().filter(|(aspect, _)| wanted(*aspect)).filter_map(|(_, result)| match result {
-                    Match::Different { signature, .. } => Some(format!("{}: {signature}", column.label)),
-                    Match::Same | Match::NotCompared(_) => None,
-                });
+            let different = parity.iter().filter_map(|(_, result)| match result {
+                Match::Different { signature, .. } => Some(format!("{}: {signature}", column.label)),
+                Match::Same | Match::NotCompared(_) => None,
+            });
             all.extend(different);
         }
         all.dedup();
@@ -76,9 +65,10 @@ impl Compared {
         if aspects.is_empty() {
             return;
         }
-        let versions: BTreeSet<KernelVersion> = columns.iter().filter_map(|column| column.version).collect();
-        let versions: Vec<KernelVersion> = versions.into_iter().collect();
-        let changes = explain(program, &versions, Rules::of, &aspects, case_options());
+        let rules: BTreeMap<KernelVersion, &Rules> = rules_of(columns).map(|rules| (rules.version, rules)).collect();
+        let versions: Vec<KernelVersion> = rules.keys().copied().collect();
+        let rules_of = |version| rules.get(&version).map_or_else(|| Rules::of(version), |rules| (*rules).clone());
+        let changes = explain(program, &versions, rules_of, &aspects, case_options());
         for between in &mut self.differences {
             let aspects = versions::aspects(&between.signature);
             let about = changes.iter().filter(|change| aspects.contains(&change.aspect));
@@ -101,8 +91,7 @@ pub struct Comparison<'a> {
     jobs: Jobs,
     expected: Expected,
     of_kernels: Vec<OfKernel>,
-    groups: BTreeMap<String, Group>,
-    messages: BTreeMap<String, Group>,
+    groups: BTreeMap<String, Difference>,
 }
 
 impl<'a> Comparison<'a> {
@@ -114,7 +103,7 @@ impl<'a> Comparison<'a> {
             divergences: Known::built_in().unwrap_or_default(),
             differences: Differences::built_in().unwrap_or_default(),
         };
-        Comparison { columns, pool, jobs, expected, of_kernels, groups: BTreeMap::new(), messages: BTreeMap::new() }
+        Comparison { columns, pool, jobs, expected, of_kernels, groups: BTreeMap::new() }
     }
 
     /// Compares programs with their answers, by kernel; hands on what was found out about each, in order.
@@ -147,7 +136,7 @@ impl<'a> Comparison<'a> {
             compared
         };
         let (pool, columns, expected) = (self.pool, &self.columns, &self.expected);
-        let (of_kernels, groups, messages) = (&mut self.of_kernels, &mut self.groups, &mut self.messages);
+        let (of_kernels, groups) = (&mut self.of_kernels, &mut self.groups);
         items::in_order(&cases, self.jobs, work, |n, mut compared| {
             let Some((program, answers)) = cases.get(n) else { return Ok(()) };
             if let Some(pool) = pool {
@@ -157,13 +146,12 @@ impl<'a> Comparison<'a> {
             for ((of_kernel, column), parity) in of_kernels.iter_mut().zip(columns).zip(&compared.parity) {
                 of_kernel.add(&program.name, parity, |signature| why.of_model(column, signature));
             }
-            for Between { signature, cause } in &compared.differences {
+            let between = compared.differences.iter().map(|between| (&between.signature, &between.cause));
+            for (signature, cause) in between.chain(compared.message.iter().map(|message| (message, &None))) {
                 let group = groups.entry(signature.clone()).or_default();
-                group.add(&program.name, why.between(signature));
+                group.names.push(program.name.clone());
+                group.known = why.between(signature).map(str::to_owned);
                 cause.iter().for_each(|cause| *group.causes.entry(cause.clone()).or_default() += 1);
-            }
-            if let Some(signature) = &compared.message {
-                messages.entry(signature.clone()).or_default().add(&program.name, why.between(signature));
             }
             take(program, &compared, &why)
         })
@@ -181,7 +169,12 @@ impl<'a> Comparison<'a> {
 
     /// What was found.
     pub fn found(&self) -> Found<'_> {
-        Found { columns: &self.columns, of_kernels: &self.of_kernels, groups: &self.groups, messages: &self.messages }
+        Found { columns: &self.columns, of_kernels: &self.of_kernels, groups: &self.groups }
+    }
+
+    /// What it comes to: how the model agrees with each kernel, and in what kernels differ from each other.
+    pub fn into_parts(self) -> (Vec<ParityTally>, BTreeMap<String, Difference>) {
+        (self.of_kernels.into_iter().map(|of_kernel| of_kernel.tally).collect(), self.groups)
     }
 
     /// The tables, or the summaries as JSON.
@@ -199,7 +192,7 @@ pub struct Why<'a> {
 impl Why<'_> {
     /// Why the model is not like a kernel.
     pub fn of_model(&self, column: &Column<'_>, signature: &str) -> Option<&str> {
-        self.expected.differences.why(self.place, column.version?.name(), signature)
+        self.expected.differences.why(self.place, column.rules.as_ref()?.version.name(), signature)
     }
 
     /// Which known divergence a difference between kernels is.
@@ -223,7 +216,7 @@ fn measure_again(
 ) -> Result<(), Failure> {
     let of_results = |between: &Between| between.signature.starts_with(versions::RESULT);
     if compared.differences.iter().any(of_results) {
-        let reports = parity::examine(program, &Rules::of(newest(columns)));
+        let reports = parity::examine(program, &newest(columns));
         for _ in 0..AGAIN {
             let again = pool.answer_all(std::slice::from_ref(program), &Ask::default())?;
             let mut pairs = answers.iter().zip(again.iter().filter_map(|answers| answers.first()));
@@ -259,33 +252,41 @@ fn measure_again(
     Ok(())
 }
 
-/// The newest modelled version of the kernels.
-fn newest(columns: &[Column<'_>]) -> KernelVersion {
-    columns.iter().filter_map(|column| column.version).max().unwrap_or(KernelVersion::NEWEST)
+/// The rules of the kernels that have some.
+fn rules_of<'a>(columns: &'a [Column<'_>]) -> impl Iterator<Item = &'a Rules> {
+    columns.iter().filter_map(|column| column.rules.as_ref())
+}
+
+/// The newest rules of the kernels; those of the newest version where they have none.
+fn newest(columns: &[Column<'_>]) -> Rules {
+    let newest = rules_of(columns).max_by_key(|rules| rules.version).cloned();
+    newest.unwrap_or_else(|| Rules::of(KernelVersion::NEWEST))
 }
 
 /// Compares the model with what kernels say of a program, and these with each other.
 pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) -> Compared {
     let dumps: Vec<Vec<Insn>> = columns.iter().zip(answers).map(|(column, answer)| column.dump(answer)).collect();
     let mut reports = BTreeMap::new();
-    for version in columns.iter().filter_map(|column| column.version) {
-        reports.entry(version).or_insert_with(|| parity::examine(program, &Rules::of(version)));
+    for rules in rules_of(columns) {
+        reports.entry(rules.version).or_insert_with(|| parity::examine(program, rules));
     }
     let by_kernel = columns.iter().zip(answers).zip(&dumps);
-    let against_model = by_kernel.clone().map(|((column, answer), dump)| match column.version {
-        Some(version) => {
-            let reports = reports.get(&version).map_or(&[][..], Vec::as_slice);
-            parity::compare(program, reports, answer, dump, &Rules::of(version))
+    let against_model = by_kernel.clone().map(|((column, answer), dump)| match &column.rules {
+        Some(rules) => {
+            let reports = reports.get(&rules.version).map_or(&[][..], Vec::as_slice);
+            parity::compare(program, reports, answer, dump, rules)
         }
         None => {
             let why = format!("no rules for {}", series_of(column.release));
             vec![(parity::Aspect::Verdict, Match::NotCompared(why))]
         }
     });
+    let against_model = against_model.collect();
     let sides: Vec<Side<'_>> =
         by_kernel.map(|((column, answer), dump)| Side { name: column.label, answer, dump }).collect();
-    let reports = reports.get(&newest(columns)).map_or(&[][..], Vec::as_slice);
-    let differences = versions::differences(program, reports, &sides).into_iter();
+    let rules = newest(columns);
+    let reports = reports.remove(&rules.version).unwrap_or_else(|| parity::examine(program, &rules));
+    let differences = versions::differences(program, &reports, &sides).into_iter();
     let differences = differences.map(|signature| Between { signature, cause: None }).collect();
-    Compared { parity: against_model.collect(), differences, message: versions::common_message(&sides) }
+    Compared { parity: against_model, differences, message: versions::common_message(&sides) }
 }

@@ -15,7 +15,7 @@ mod report;
 mod run;
 mod summary;
 
-pub(super) use campaign::{KernelCampaign, Sample};
+pub(super) use campaign::{Kernels, Sample};
 pub(super) use guests::Guests;
 
 use super::exit::{Exit, Failure};

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::summary::FailOn;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
-use crate::cli::options::Jobs;
+use crate::cli::options::{Jobs, RulesOption};
 use crate::cli::output::{Output, note};
 use crate::guest::{Answer, Ask};
 use crate::oracle::parity::Match;
@@ -27,6 +27,8 @@ pub struct Args {
     /// Answers of recordings, `VERSION/*.jsonl.gz` in this folder, instead of guests; their own programs.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["paths", "kernel", "image"])]
     recorded: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesOption,
     #[command(flatten)]
     jobs: Jobs,
     /// One JSON object a line: the differences, then a summary.
@@ -50,10 +52,11 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    args.rules.check_for_kernels()?;
     let progress = Progress::new();
     if let Some(folder) = &args.recorded {
         let recorded = columns::recorded(folder)?;
-        let mut comparison = Comparison::new(recorded.columns(), None, args.jobs);
+        let mut comparison = Comparison::new(recorded.columns(&args.rules), None, args.jobs);
         for (places, programs, answers) in recorded.chunks(CHUNK) {
             one_chunk(args, &progress, recorded.len(), &mut comparison, (&places, &programs), answers, output)?;
         }
@@ -64,7 +67,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     guests::skip_unsupported(&items, args.json, output)?;
     let (places, programs): (Vec<PathBuf>, Vec<Program>) =
         items.into_iter().filter_map(|item| Some((item.path.clone(), item.into_program()?))).unzip();
-    let mut comparison = Comparison::new(columns::of_pool(&pool), Some(&pool), args.jobs);
+    let mut comparison = Comparison::new(columns::of_pool(&pool, &args.rules), Some(&pool), args.jobs);
     for (n, (places, chunk)) in places.chunks(CHUNK).zip(programs.chunks(CHUNK)).enumerate() {
         let ask = || pool.answer_all(chunk, &Ask::default());
         let answers = guests::asking(&progress, &pool, n * CHUNK, programs.len(), ask)?;

@@ -1,13 +1,13 @@
 //! What a comparison has found, as tables for people: 80 columns, the worst first.
 
 use super::columns::Column;
-use super::summary::{Counts, Found, Group, OfKernel};
+use super::summary::{Counts, Found, OfKernel, sides};
+use crate::campaign::Difference;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Tone};
 use crate::oracle::parity::Aspect;
 use crate::oracle::severity;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 /// Columns of a terminal.
 const WIDTH: usize = 80;
@@ -17,20 +17,18 @@ const NAMES: usize = 8;
 const CAUSES: usize = 3;
 
 /// Tables, with the names of so many programs for each signature.
-pub fn tables(
-    Found { columns, of_kernels, groups, messages }: Found<'_>,
-    examples: usize,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    agreement(columns, of_kernels, output)?;
-    for (column, of_kernel) in columns.iter().zip(of_kernels) {
+pub fn tables(found: Found<'_>, examples: usize, output: &mut Output) -> Result<(), Failure> {
+    agreement(found.columns, found.of_kernels, output)?;
+    for (column, of_kernel) in found.columns.iter().zip(found.of_kernels) {
         against_model(column, of_kernel, examples, output)?;
     }
-    let lists = [("kernels differ from each other", groups), ("what every kernel says alike", messages)];
-    for (heading, groups) in lists {
-        if columns.len() > 1 || !groups.is_empty() {
-            between(heading, columns, groups, examples, output)?;
-        }
+    let differences: Vec<_> = found.differences().collect();
+    if found.columns.len() > 1 {
+        between("kernels differ from each other", found.columns, differences, examples, output)?;
+    }
+    let messages: Vec<_> = found.messages().collect();
+    if !messages.is_empty() {
+        between("what every kernel says alike", found.columns, messages, examples, output)?;
     }
     Ok(())
 }
@@ -112,23 +110,23 @@ fn against_model(
 fn between(
     heading: &str,
     columns: &[Column<'_>],
-    groups: &BTreeMap<String, Group>,
+    mut groups: Vec<(&str, &Difference)>,
     examples: usize,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let total: usize = groups.values().map(|group| group.names.len()).sum();
-    let known: usize = total - groups.values().map(Group::unknown).sum::<usize>();
+    let count = |groups: &[(&str, &Difference)], wanted: fn(&Difference) -> bool| -> usize {
+        groups.iter().filter(|(_, group)| wanted(group)).map(|(_, group)| group.names.len()).sum()
+    };
+    let (total, known) = (count(&groups, |_| true), count(&groups, |group| group.known.is_some()));
     let known = if known > 0 { format!(", {known} of them known") } else { String::new() };
     let heading = output.paint(Tone::Strong, heading);
     output.line(format_args!("\n{heading}: {total} in {} groups{known}", groups.len()))?;
-    let labels: Vec<&str> = columns.iter().map(|column| column.label).collect();
-    let mut all: Vec<_> = groups.iter().collect();
-    all.sort_by_key(|(signature, group)| (severity(signature), Reverse(group.names.len())));
-    for (signature, group) in all {
-        let (what, sides) = sides(signature, &labels);
+    groups.sort_by_key(|(signature, group)| (severity(signature), Reverse(group.names.len())));
+    for (signature, group) in groups {
+        let (what, sides) = sides(signature, columns);
         output.line(format_args!("{:>6}  {what}", group.names.len()))?;
         for (kernels, did) in sides {
-            output.line(format_args!("          {kernels}: {did}"))?;
+            output.line(format_args!("          {}: {did}", kernels.join(", ")))?;
         }
         let mut causes: Vec<_> = group.causes.iter().collect();
         causes.sort_by_key(|(_, count)| Reverse(**count));
@@ -138,33 +136,12 @@ fn between(
         if causes.len() > CAUSES {
             output.line(output.paint(Tone::Faint, format!("        {} more causes", causes.len() - CAUSES)))?;
         }
-        known_lines(Some(&group.known), output)?;
+        for known in &group.known {
+            output.line(format_args!("        known: {}", output.paint(Tone::Good, known)))?;
+        }
         example_lines(&group.names, examples, output)?;
     }
     Ok(())
-}
-
-/// What a signature is about, and what each kernel did; kernels that did the same stand together.
-fn sides<'a>(signature: &'a str, labels: &[&str]) -> (&'a str, Vec<(String, &'a str)>) {
-    let Some((what, mut rest)) = signature.split_once(": ") else { return (signature, Vec::new()) };
-    let begins = |text: &'a str, label: &str| text.strip_prefix(label).and_then(|text| text.strip_prefix(' '));
-    let mut sides: Vec<(String, &str)> = Vec::new();
-    let is_named = |label: &&&str| begins(rest, label).is_some() || rest.contains(&format!("; {label} "));
-    let named: Vec<&&str> = labels.iter().filter(is_named).collect();
-    let mut labels = named.into_iter();
-    let mut label = labels.next();
-    while let Some(now) = label {
-        let Some(text) = begins(rest, now) else { return (signature, Vec::new()) };
-        label = labels.next();
-        let end = label.and_then(|next| text.find(&format!("; {next} ")));
-        let did = end.and_then(|end| text.get(..end)).unwrap_or(text);
-        rest = end.and_then(|end| text.get(end + 2..)).unwrap_or_default();
-        match sides.iter_mut().find(|(_, other)| *other == did) {
-            Some((kernels, _)) => *kernels += &format!(", {now}"),
-            None => sides.push(((*now).to_owned(), did)),
-        }
-    }
-    if sides.is_empty() { (signature, sides) } else { (what, sides) }
 }
 
 fn known_lines(known: Option<&Counts>, output: &mut Output) -> Result<(), Failure> {
@@ -181,28 +158,4 @@ fn example_lines(names: &[String], examples: usize, output: &mut Output) -> Resu
     }
     let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
     output.line(output.paint(Tone::Faint, format!("        {}", shown.join(" "))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernels_that_did_the_same_stand_together() {
-        let of = |signature: &'static str| sides(signature, &["6.1", "6.12", "a/b", "7.3"]);
-        let (what, all) = of("verdict: 6.1 accept; 6.12 13 [a; 7 b]; a/b accept; 7.3 13 [a; 7 b]");
-        assert_eq!(
-            (what, all),
-            ("verdict", vec![("6.1, a/b".to_owned(), "accept"), ("6.12, 7.3".to_owned(), "13 [a; 7 b]")])
-        );
-        // Kernels that reject have no part in what only accepted programs have.
-        assert_eq!(of("inlining: 6.12 0 of 1 inlined; 7.3 1 of 1 inlined").1.len(), 2);
-        for whole in ["result: 6.1=0 6.12=1", "blow-up: 7.3 walks more than 10 times what 6.1 does", "stack"] {
-            let (what, all) = of(whole);
-            assert!(
-                what == whole && all.is_empty() || all == [("7.3".to_owned(), &whole[13..])],
-                "{whole}: {what} {all:?}"
-            );
-        }
-    }
 }

@@ -1,39 +1,17 @@
 //! What a comparison has found: counted, told known from unknown, as JSON, and as an exit code.
 
 use super::columns::Column;
+use crate::campaign::Difference;
 use crate::cli::exit::Failure;
 use crate::cli::output::Output;
 use crate::guest::Kernel;
 use crate::oracle::parity::{Aspect, Match, Parity, ParityTally};
+use crate::oracle::versions;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Programs with one difference between kernels, or one message.
-#[derive(Default)]
-pub struct Group {
-    /// Their names.
-    pub names: Vec<String>,
-    /// How many of them have each cause that was found.
-    pub causes: BTreeMap<String, usize>,
-    /// How many of them are known, by the name of the known divergence.
-    pub known: Counts,
-}
-
 /// How many programs, by something that they have.
 pub type Counts = BTreeMap<String, usize>;
-
-impl Group {
-    /// Adds a program.
-    pub fn add(&mut self, name: &str, known: Option<&str>) {
-        self.names.push(name.to_owned());
-        known.into_iter().for_each(|known| *self.known.entry(known.to_owned()).or_default() += 1);
-    }
-
-    /// Programs that nothing known explains.
-    pub fn unknown(&self) -> usize {
-        self.names.len().saturating_sub(self.known.values().sum())
-    }
-}
 
 /// How the model agrees with a kernel.
 #[derive(Default)]
@@ -70,10 +48,28 @@ pub struct Found<'a> {
     pub columns: &'a [Column<'a>],
     /// How the model agrees with each of them.
     pub of_kernels: &'a [OfKernel],
-    /// In what they differ from each other.
-    pub groups: &'a BTreeMap<String, Group>,
-    /// What all of them say alike.
-    pub messages: &'a BTreeMap<String, Group>,
+    /// In what they differ from each other, and what all of them say alike.
+    pub groups: &'a BTreeMap<String, Difference>,
+}
+
+/// What a signature is about, and what each kernel did; kernels that did the same stand together.
+pub fn sides<'a>(signature: &'a str, columns: &[Column<'_>]) -> (&'a str, Vec<(Vec<String>, &'a str)>) {
+    let Some((what, mut rest)) = signature.split_once(": ") else { return (signature, Vec::new()) };
+    let begins = |text: &'a str, label: &str| text.strip_prefix(label).and_then(|text| text.strip_prefix(' '));
+    let is_named = |label: &&str| begins(rest, label).is_some() || rest.contains(&format!("; {label} "));
+    let named: Vec<&str> = columns.iter().map(|column| column.label).filter(is_named).collect();
+    let mut sides: Vec<(Vec<String>, &str)> = Vec::new();
+    for (n, label) in named.iter().enumerate() {
+        let Some(text) = begins(rest, label) else { return (signature, Vec::new()) };
+        let end = named.get(n + 1).and_then(|next| text.find(&format!("; {next} ")));
+        let did = end.and_then(|end| text.get(..end)).unwrap_or(text);
+        rest = end.and_then(|end| text.get(end + 2..)).unwrap_or_default();
+        match sides.iter_mut().find(|(_, other)| *other == did) {
+            Some((kernels, _)) => kernels.push((*label).to_owned()),
+            None => sides.push((vec![(*label).to_owned()], did)),
+        }
+    }
+    if sides.is_empty() { (signature, sides) } else { (what, sides) }
 }
 
 /// What makes a comparison fail.
@@ -121,7 +117,26 @@ impl FailOn {
     }
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    /// In what kernels differ from each other.
+    pub fn differences(self) -> impl Iterator<Item = (&'a str, &'a Difference)> {
+        self.groups_where(false)
+    }
+
+    /// What all kernels say alike.
+    pub fn messages(self) -> impl Iterator<Item = (&'a str, &'a Difference)> {
+        self.groups_where(true)
+    }
+
+    fn groups_where(self, are_alike: bool) -> impl Iterator<Item = (&'a str, &'a Difference)> {
+        let is_alike = move |signature: &str| {
+            let (what, sides) = sides(signature, self.columns);
+            what == versions::MESSAGE && sides.len() == 1
+        };
+        let groups = self.groups.iter().map(|(signature, group)| (signature.as_str(), group));
+        groups.filter(move |(signature, _)| is_alike(signature) == are_alike)
+    }
+
     /// Why the comparison fails, a line each; none when it does not. One that has not compared what it is to fail on fails.
     pub fn failures(&self, on: &[FailOn]) -> Vec<String> {
         let mut failures = Vec::new();
@@ -137,7 +152,9 @@ impl Found<'_> {
             }
         }
         if on.contains(&FailOn::Kernels) {
-            match self.groups.values().map(Group::unknown).sum() {
+            let unknown = self.differences().filter(|(_, group)| group.known.is_none());
+            let unknown: usize = unknown.map(|(_, group)| group.names.len()).sum();
+            match unknown {
                 0 if self.columns.len() < 2 => failures.push("there is no second kernel to compare with".to_owned()),
                 0 => {}
                 unknown => {
@@ -150,14 +167,17 @@ impl Found<'_> {
 }
 
 /// Summaries, a line a kernel and one for what lies between them.
-pub fn json(Found { columns, of_kernels, groups, messages }: Found<'_>, output: &mut Output) -> Result<(), Failure> {
+pub fn json(found: Found<'_>, output: &mut Output) -> Result<(), Failure> {
     let counts = |all: &BTreeMap<String, Vec<String>>| -> Map<String, Value> {
         all.iter().map(|(signature, names)| (signature.clone(), names.len().into())).collect()
     };
-    let each = |groups: &BTreeMap<String, Group>, value: fn(&Group) -> Value| -> Map<String, Value> {
-        groups.iter().map(|(signature, group)| (signature.clone(), value(group))).collect()
-    };
-    for (column, OfKernel { tally, known, unknown }) in columns.iter().zip(of_kernels) {
+    fn each<'a>(
+        groups: impl Iterator<Item = (&'a str, &'a Difference)>,
+        value: fn(&Difference) -> Value,
+    ) -> Map<String, Value> {
+        groups.map(|(signature, group)| (signature.to_owned(), value(group))).collect()
+    }
+    for (column, OfKernel { tally, known, unknown }) in found.columns.iter().zip(found.of_kernels) {
         let aspects: Map<String, Value> = tally
             .aspects
             .iter()
@@ -168,16 +188,18 @@ pub fn json(Found { columns, of_kernels, groups, messages }: Found<'_>, output: 
             .collect();
         output.json(&json!({ "summary": {
             "kernel": column.label, "release": column.release, "programs": tally.programs,
-            "rules": column.version.map(|version| version.name()),
+            "rules": column.rules.as_ref().map(|rules| rules.version.name()),
             "aspects": aspects, "signatures": counts(&tally.signatures), "not_compared": tally.not_compared,
             "known": known, "unknown": unknown.values().sum::<usize>(),
             "guest": column.guest.map(speed),
         } }))?;
     }
-    let count: fn(&Group) -> Value = |group| group.names.len().into();
+    let count: fn(&Difference) -> Value = |group| group.names.len().into();
     output.json(&json!({ "summary": {
-        "between": each(groups, count), "causes": each(groups, |group| json!(group.causes)),
-        "known": each(groups, |group| json!(group.known)), "messages": each(messages, count),
+        "between": each(found.differences(), count),
+        "causes": each(found.differences(), |group| json!(group.causes)),
+        "known": each(found.differences(), |group| json!(group.known)),
+        "messages": each(found.messages(), count),
     } }))
 }
 
@@ -193,10 +215,10 @@ fn speed(kernel: &Kernel) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::KernelVersion;
+    use crate::kernel::{KernelVersion, Rules};
 
-    fn column(version: Option<KernelVersion>) -> Column<'static> {
-        Column { label: "x", point: "6.16.1", release: "6.16.1", version, guest: None }
+    fn column(label: &str, version: Option<KernelVersion>) -> Column<'_> {
+        Column { label, point: "6.16.1", release: "6.16.1", rules: version.map(Rules::of), guest: None }
     }
 
     fn different(aspect: Aspect, signature: &str) -> (Aspect, Match) {
@@ -204,15 +226,17 @@ mod tests {
     }
 
     fn failures(parity: Parity, known: &str, between: Option<Option<&str>>, on: &[FailOn]) -> Vec<String> {
-        let columns = [column(Some(KernelVersion::V7_3)), column(None)];
+        let columns = [column("7.3", Some(KernelVersion::V7_3)), column("6.16", None)];
         let mut of_kernels = [OfKernel::default(), OfKernel::default()];
         of_kernels[0].add("a", &parity, |signature| (signature == known).then_some("a reason"));
         of_kernels[1].add("a", &vec![(Aspect::Verdict, Match::NotCompared("no rules for 6.16".into()))], |_| None);
         let mut groups = BTreeMap::new();
         if let Some(known) = between {
-            groups.entry("verdict: …".to_owned()).or_insert_with(Group::default).add("a", known);
+            let names = vec!["a".to_owned()];
+            let group = Difference { names, known: known.map(str::to_owned), ..Difference::default() };
+            groups.insert("verdict: 7.3 accept; 6.16 13 [x]".to_owned(), group);
         }
-        Found { columns: &columns, of_kernels: &of_kernels, groups: &groups, messages: &BTreeMap::new() }.failures(on)
+        Found { columns: &columns, of_kernels: &of_kernels, groups: &groups }.failures(on)
     }
 
     #[test]
@@ -257,12 +281,24 @@ mod tests {
         assert_eq!(failures(nothing(), "", None, &[FailOn::Model]), ["nothing was compared with the model"]);
         assert_eq!(failures(nothing(), "", None, &[FailOn::Run]).len(), 1);
         assert!(failures(nothing(), "", None, &[FailOn::Kernels]).is_empty(), "two kernels were compared");
-        let one = Found {
-            columns: &[column(None)],
-            of_kernels: &[OfKernel::default()],
-            groups: &BTreeMap::new(),
-            messages: &BTreeMap::new(),
-        };
+        let one = Found { columns: &[column("x", None)], of_kernels: &[OfKernel::default()], groups: &BTreeMap::new() };
         assert_eq!(one.failures(&[FailOn::Kernels]).len(), 1);
+    }
+
+    #[test]
+    fn kernels_that_did_the_same_stand_together() {
+        let columns = ["6.1", "6.12", "a/b", "7.3"].map(|label| column(label, None));
+        let of = |signature: &'static str| {
+            let (what, all) = sides(signature, &columns);
+            (what, all.iter().map(|(kernels, did)| format!("{}: {did}", kernels.join(", "))).collect::<Vec<_>>())
+        };
+        let (what, all) = of("verdict: 6.1 accept; 6.12 13 [a; 7 b]; a/b accept; 7.3 13 [a; 7 b]");
+        assert_eq!((what, all), ("verdict", vec!["6.1, a/b: accept".to_owned(), "6.12, 7.3: 13 [a; 7 b]".to_owned()]));
+        // Kernels that reject have no part in what only accepted programs have.
+        assert_eq!(of("inlining: 6.12 0 of 1 inlined; 7.3 1 of 1 inlined").1.len(), 2);
+        assert_eq!(of("blow-up: 7.3 walks more than 10 times what 6.1 does").1.len(), 1);
+        for whole in ["result: 6.1=0 6.12=1", "stack"] {
+            assert_eq!(of(whole), (whole, Vec::new()));
+        }
     }
 }
