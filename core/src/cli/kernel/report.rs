@@ -95,13 +95,13 @@ fn against_model(
     let mut all: Vec<_> = tally.signatures.iter().collect();
     all.sort_by_key(|(signature, names)| (severity(signature), Reverse(names.len())));
     for (signature, names) in all {
-        output.line(format_args!("{:>6}  {signature}", names.len()))?;
+        folded(&counted(names.len()), signature, None, output)?;
         known_lines(known.get(signature), output)?;
         example_lines(names, examples, output)?;
     }
     for (why, count) in &tally.not_compared {
         let (aspect, why) = why.split_once(": ").unwrap_or(("", why));
-        output.line(output.paint(Tone::Faint, format!("{count:>6}  {aspect} not compared: {why}")))?;
+        folded(&counted(count), &format!("{aspect} not compared: {why}"), Some(Tone::Faint), output)?;
     }
     Ok(())
 }
@@ -126,18 +126,18 @@ fn between(
         let (what, sides) = sides(signature, columns);
         output.line(format_args!("{:>6}  {what}", group.names.len()))?;
         for (kernels, did) in sides {
-            output.line(format_args!("          {}: {did}", kernels.join(", ")))?;
+            folded(SIDE, &format!("{}: {did}", kernels.join(", ")), None, output)?;
         }
         let mut causes: Vec<_> = group.causes.iter().collect();
         causes.sort_by_key(|(_, count)| Reverse(**count));
         for (cause, count) in causes.iter().take(CAUSES) {
-            output.line(format_args!("        cause, {count} times: {}", output.paint(Tone::Good, cause)))?;
+            folded(DETAIL, &format!("cause, {count} times: {cause}"), Some(Tone::Good), output)?;
         }
         if causes.len() > CAUSES {
             output.line(output.paint(Tone::Faint, format!("        {} more causes", causes.len() - CAUSES)))?;
         }
-        for known in &group.known {
-            output.line(format_args!("        known: {}", output.paint(Tone::Good, known)))?;
+        if let Some(known) = &group.known {
+            folded(DETAIL, &format!("known: {known}"), Some(Tone::Good), output)?;
         }
         example_lines(&group.names, examples, output)?;
     }
@@ -146,7 +146,7 @@ fn between(
 
 fn known_lines(known: Option<&Counts>, output: &mut Output) -> Result<(), Failure> {
     for (why, count) in known.into_iter().flatten() {
-        output.line(format_args!("        {count} known: {}", output.paint(Tone::Good, why)))?;
+        folded(DETAIL, &format!("{count} known: {why}"), Some(Tone::Good), output)?;
     }
     Ok(())
 }
@@ -157,5 +157,59 @@ fn example_lines(names: &[String], examples: usize, output: &mut Output) -> Resu
         return Ok(());
     }
     let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
-    output.line(output.paint(Tone::Faint, format!("        {}", shown.join(" "))))
+    folded(DETAIL, &shown.join(" "), Some(Tone::Faint), output)
+}
+
+/// Text behind what stands in front of it, over as many lines as it needs.
+fn folded(front: &str, text: &str, tone: Option<Tone>, output: &mut Output) -> Result<(), Failure> {
+    let indent = front.chars().count();
+    for (n, line) in fold(text, WIDTH.saturating_sub(indent)).into_iter().enumerate() {
+        // What goes on stands behind what it belongs to.
+        let front = if n > 0 { " ".repeat(indent + HANG) } else { front.to_owned() };
+        let line = format!("{front}{line}");
+        output.line(tone.map_or_else(|| line.clone(), |tone| output.paint(tone, &line)))?;
+    }
+    Ok(())
+}
+
+/// A number of programs, in front of what they have.
+fn counted(count: impl std::fmt::Display) -> String {
+    format!("{count:>6}  ")
+}
+
+const DETAIL: &str = "        ";
+const SIDE: &str = "          ";
+
+/// Columns by which lines after the first stand further right.
+const HANG: usize = 2;
+
+/// Lines of words, none longer than the width, where no word is; the first may have all of it.
+fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let width = if lines.len() > 1 { width.saturating_sub(HANG) } else { width };
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_folded_between_words() {
+        assert_eq!(fold("one two three four", 9), ["one two", "three", "four"]);
+        assert_eq!(fold("a longerthanall b", 6), ["a", "longerthanall", "b"]);
+        assert_eq!(fold("", 6), [""]);
+        let text = "word ".repeat(100);
+        assert!(fold(&text, 40).iter().enumerate().all(|(n, line)| line.len() <= if n > 0 { 38 } else { 40 }));
+    }
 }
