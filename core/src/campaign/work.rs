@@ -31,6 +31,7 @@ pub fn examine_caught(examiner: &mut Examiner, program: &Program, rules: &Rules)
             signature: format!("internal:panic:{}", panic.place),
             evidence: format!("panicked at {}: {}", panic.place, panic.message),
             input: None,
+            at: None,
         }
     })
 }

@@ -1,5 +1,6 @@
 //! What an oracle says.
 
+use crate::isa::InsnIdx;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,6 +53,8 @@ pub struct Finding {
     pub evidence: String,
     /// The input, by index; `None` when it is not about a run.
     pub input: Option<usize>,
+    /// The instruction of the original program that it is about, where it is about one.
+    pub at: Option<InsnIdx>,
 }
 
 /// Why nothing was compared.
