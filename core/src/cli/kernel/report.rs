@@ -167,7 +167,8 @@ fn folded(front: &str, text: &str, tone: Option<Tone>, output: &mut Output) -> R
         // What goes on stands behind what it belongs to.
         let front = if n > 0 { " ".repeat(indent + HANG) } else { front.to_owned() };
         let line = format!("{front}{line}");
-        output.line(tone.map_or_else(|| line.clone(), |tone| output.paint(tone, &line)))?;
+        let line = tone.map_or_else(|| line.clone(), |tone| output.paint(tone, &line));
+        output.line(line)?;
     }
     Ok(())
 }
