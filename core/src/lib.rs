@@ -17,5 +17,8 @@ pub mod program;
 pub mod reduce;
 pub mod repro;
 pub mod rewrite;
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod skip;
 pub mod verifier;
 mod work;

@@ -1,27 +1,50 @@
-//! Guests, live: where QEMU and an image of the cache are present. `LOOPDIFF_LIVE=must` turns a skip into a failure.
+//! Guests, live: where QEMU and an image of the cache are present; elsewhere the tests are skipped.
 
-#![allow(clippy::print_stderr)] // a skipped test says so
+#[path = "support/skip.rs"]
+mod skip;
 
 use loopdiff::guest::{Accel, Answer, Ask, Cache, GuestError, Image, Jit, Machine, Options, Phase, Pool, Verdict};
 use loopdiff::kernel::KernelVersion;
 use loopdiff::oracle::parity::{Match, compare, examine, sites_in_dump};
 use loopdiff::oracle::twin::{r0_of, twins};
 use loopdiff::program::{Input, Program, text};
+use skip::needed;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// The first image that there is, or the reason to skip.
+/// Whether there is QEMU.
+fn has_qemu() -> Option<()> {
+    let qemu = Machine::default().qemu;
+    let found = Command::new(&qemu).arg("--version").output().map(drop);
+    needed("qemu", found.map_err(|error| format!("{qemu}: {error}")))
+}
+
+/// The first image that there is, where a guest can run it.
 fn image() -> Option<Image> {
-    let cache = Cache::of_user();
-    let image = KernelVersion::ALL.iter().find_map(|version| cache.find(version.name()).ok());
-    let qemu = Command::new(Machine::default().qemu).arg("--version").output().is_ok();
-    match (image, qemu) {
-        (Some(image), true) => return Some(image),
-        (None, _) => eprintln!("skipped: no kernel in {} (loopdiff kernel fetch)", cache.kernels().display()),
-        (_, false) => eprintln!("skipped: no QEMU"),
-    }
-    assert!(std::env::var("LOOPDIFF_LIVE").as_deref() != Ok("must"), "LOOPDIFF_LIVE=must, but guests cannot run");
-    None
+    has_qemu()?;
+    let found = Cache::of_user().map_err(|error| error.to_string()).and_then(|cache| {
+        let found = KernelVersion::ALL.iter().find_map(|version| cache.find(version.name()).ok());
+        found.ok_or_else(|| format!("no kernel in {} (loopdiff kernel fetch)", cache.kernels().display()))
+    });
+    needed("kernels", found)
+}
+
+/// Without QEMU this file's own tests are skipped and say so, and where it is demanded they fail.
+#[test]
+fn a_skipped_test_is_named_and_where_its_need_is_demanded_it_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("skips");
+    let test = "a_guest_that_is_killed_costs_nothing";
+    let run = |demanded: &str| {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command.args(["--exact", test]).env("PATH", folder.path()).env("LOOPDIFF_SKIPS", &list);
+        command.env("LOOPDIFF_DEMAND", demanded).output().expect("it runs").status.success()
+    };
+    assert!(run("clang,kernels"));
+    let lines = std::fs::read_to_string(&list).expect("a list");
+    assert!(lines.starts_with(&format!("skipped: guests::{test}: qemu-system-x86_64: ")), "{lines}");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(!run("clang,qemu"));
 }
 
 fn program(name: &str, source: &str, inputs: &[u64]) -> Program {
@@ -167,12 +190,14 @@ fn what_cannot_start_says_why() {
     std::fs::write(&kernel, b"\x7fELF Linux version 6.1.0-none (nobody)\0").expect("written");
     let image = Image::open(&kernel).expect("says that it is one");
     let options = |machine| Options { machine, snapshots: folder.path().join("snapshots"), ..Options::default() };
-    let error = Pool::start(std::slice::from_ref(&image), options(no_qemu)).err().expect("no QEMU");
+    let error = Pool::start(std::slice::from_ref(&image), options(no_qemu.clone())).err().expect("no QEMU");
     assert!(matches!(error, GuestError::NoQemu { .. } | GuestError::NoAgent), "{error}");
-    if Command::new(Machine::default().qemu).arg("--version").output().is_err() {
-        eprintln!("skipped: no QEMU");
-        return;
-    }
+    // One that was altered since it was fetched never comes to QEMU.
+    std::fs::write(folder.path().join("vmlinuz.sha256"), "00\n").expect("written");
+    let error = Pool::start(std::slice::from_ref(&image), options(no_qemu)).err().expect("altered");
+    assert!(matches!(error, GuestError::Altered { .. } | GuestError::NoAgent), "{error}");
+    std::fs::remove_file(folder.path().join("vmlinuz.sha256")).expect("removed");
+    let Some(()) = has_qemu() else { return };
     let error = Pool::start(&[image], options(Machine::default())).err().expect("not a kernel");
     assert!(matches!(error, GuestError::Boot { .. } | GuestError::NoAgent), "{error}");
 }

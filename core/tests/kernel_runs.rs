@@ -4,7 +4,10 @@
 //! Every accepted program is run in its original form, with all the stack that a frame can have, on every input, and
 //! return value, maps and context are compared with what the kernel gave. Bytes that come from addresses are left out.
 
-#![allow(clippy::print_stderr, reason = "says what it skips and what differs")]
+#![allow(clippy::print_stderr, reason = "says what differs")]
+
+#[path = "support/skip.rs"]
+mod skip;
 
 use flate2::read::GzDecoder;
 use loopdiff::exec::{
@@ -14,6 +17,7 @@ use loopdiff::isa::Insn;
 use loopdiff::kernel::{KernelVersion, LeavesCallback, Rules, ctx};
 use loopdiff::program::{Input, Layout, MapDef, Program};
 use serde_json::Value;
+use skip::{needed, variable};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -24,10 +28,7 @@ const AGREE_PER_MILLE: usize = 998;
 
 #[test]
 fn agrees_with_recorded_kernels() {
-    let Some(dir) = std::env::var_os("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS is not set");
-        return;
-    };
+    let Some(dir) = needed("labels", variable("LOOPDIFF_LABELS")) else { return };
     let dir = Path::new(&dir);
     let programs: Vec<Program> = lines(&dir.join("programs.jsonl.gz")).iter().map(program).collect();
     for version in KernelVersion::ALL {

@@ -488,7 +488,7 @@ fn macros_are_the_case_once_they_are_compiled() {
 
 /// The first kernel that there is.
 fn kernel() -> Result<Image, String> {
-    let cache = Cache::of_user();
+    let cache = Cache::of_user().map_err(|error| error.to_string())?;
     let qemu = Command::new(Machine::default().qemu).arg("--version").output();
     qemu.map_err(|_| "no QEMU".to_owned())?;
     let image = KernelVersion::ALL.iter().find_map(|version| cache.find(version.name()).ok());

@@ -1,6 +1,6 @@
 //! Programs in C, compiled by clang when the tests run, and read from the object files.
 //!
-//! Without clang, or without the headers of libbpf, the tests say so and check nothing.
+//! Without clang, or without the headers of libbpf, the tests are skipped.
 
 use loopdiff::btf::{Btf, Linkage, validate};
 use loopdiff::isa::{Imm64, InsnIdx, Op, decode};
@@ -8,8 +8,8 @@ use loopdiff::kernel::{KernelVersion, Rules};
 use loopdiff::program::json::{self, Form};
 use loopdiff::program::{Layout, Loaded, Program, elf, load_bytes, subprog_target};
 use loopdiff::verifier::{Verdict, notes, verify};
+use loopdiff_tests::skip::needed;
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -36,15 +36,8 @@ fn sources(below: &str) -> Vec<PathBuf> {
 /// All programs as most people compile them; `None` when there is no clang for BPF here.
 fn compiled() -> Option<&'static [Compiled]> {
     static ALL: OnceLock<Option<Vec<Compiled>>> = OnceLock::new();
-    let all = ALL.get_or_init(|| {
-        let all = compile(&["-O2"]);
-        if all.is_none() {
-            // Written past the test harness, which keeps what a passing test prints to itself.
-            let _ = writeln!(std::io::stderr(), "skipped: no clang for BPF with the headers of libbpf");
-        }
-        all
-    });
-    all.as_deref()
+    let all = ALL.get_or_init(|| compile(&["-O2"])).as_deref();
+    needed("clang", all.ok_or_else(|| "there is no clang for BPF with the headers of libbpf".to_owned()))
 }
 
 /// Compiles all programs; `None` when there is no clang for BPF here.

@@ -14,6 +14,7 @@ use crate::oracle::versions::{self, Side};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 /// A difference between the model and an entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -121,6 +122,25 @@ impl Differences {
         toml::from_str(text).map_err(|e| e.to_string())
     }
 
+    /// Those of the corpus that this was built with.
+    ///
+    /// # Errors
+    ///
+    /// When the list is broken; a test reads it.
+    pub fn built_in() -> Result<Differences, String> {
+        Differences::parse(include_str!("../../../corpus/kernel/differences.toml"))
+    }
+
+    /// Why a program, by the path of its file, is known to be otherwise in a kernel, by its series.
+    pub fn why(&self, place: &Path, kernel: &str, signature: &str) -> Option<&str> {
+        let is_it = |listed: &&Listed| {
+            listed.programs.iter().any(|program| place.ends_with(program))
+                && listed.kernels.iter().any(|listed| listed == kernel)
+                && matches(&listed.signature, signature)
+        };
+        self.difference.iter().find(is_it).map(|listed| listed.why.as_str())
+    }
+
     /// What is not as listed, a line each.
     pub fn wrong(&self, compared: &Compared) -> Vec<String> {
         let is_listed = |met: &&Met| {
@@ -165,7 +185,8 @@ pub fn wrong_between(known: &Known, recorded: &[(&Recorder, &Entry)]) -> Vec<Str
         }
         for (path, sides) in by_path {
             let Some(program) = programs.get(path) else { continue };
-            let found = versions::differences(program, &[], &sides);
+            let mut found = versions::differences(program, &[], &sides);
+            found.extend(versions::common_message(&sides));
             for pattern in &divergence.between {
                 if !found.iter().any(|signature| matches(pattern, signature)) {
                     wrong.push(format!("{path}: kernels do not differ as \"{pattern}\"; they differ as {found:?}"));

@@ -1,7 +1,8 @@
 //! The folder where images and snapshots are kept.
 
-use super::{GuestError, Image};
+use super::{GuestError, Image, image};
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,12 +19,20 @@ impl Cache {
     }
 
     /// The user's cache: `$LOOPDIFF_CACHE`, else `$XDG_CACHE_HOME/loopdiff`, else `~/.cache/loopdiff`.
-    pub fn of_user() -> Cache {
-        let set = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    ///
+    /// # Errors
+    ///
+    /// None of them is set. A folder that everybody may write to is no place for kernels that are going to be run.
+    pub fn of_user() -> Result<Cache, GuestError> {
+        Cache::named_by(|name| env::var_os(name))
+    }
+
+    fn named_by(variable: impl Fn(&str) -> Option<OsString>) -> Result<Cache, GuestError> {
+        let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let folder = set("LOOPDIFF_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("loopdiff")))
             .or_else(|| set("HOME").map(|d| d.join(".cache/loopdiff")));
-        Cache::new(folder.unwrap_or_else(|| env::temp_dir().join("loopdiff")))
+        folder.map(Cache::new).ok_or(GuestError::NoCache)
     }
 
     /// The folder.
@@ -52,13 +61,22 @@ impl Cache {
 
     /// The image that is meant by a series (`6.1`: the newest point release), a point release (`6.1.192`) or a release.
     ///
+    /// One that came here without a digest gets one now, so that a later change is noticed.
+    ///
     /// # Errors
     ///
     /// There is none.
     pub fn find(&self, wanted: &str) -> Result<Image, GuestError> {
         let is_meant = |i: &Image| i.release == wanted || i.point == wanted || i.series() == wanted;
         let found = self.images().into_iter().rfind(is_meant);
-        found.ok_or_else(|| GuestError::NoImage { wanted: wanted.to_owned(), folder: self.kernels() })
+        let found = found.ok_or_else(|| GuestError::NoImage { wanted: wanted.to_owned(), folder: self.kernels() })?;
+        if found.kept_digest().is_none()
+            && let Ok(digest) = found.check()
+        {
+            // Where the cache cannot be written it stays without.
+            let _ = image::keep_digest(&found.path, &digest);
+        }
+        Ok(found)
     }
 }
 
@@ -89,5 +107,26 @@ mod tests {
         assert_eq!(found("6.12.9-a").as_deref(), Some("6.12.9-a"));
         assert_eq!(found("6.1").as_deref(), Some("6.1.5"));
         assert_eq!((found("6"), found("7.3")), (None, None));
+
+        // What was found once is known by its digest from then on.
+        let path = cache.find("6.1").expect("an image").path;
+        fs::write(&path, "\x7fELF Linux version 6.1.5 (y)").expect("written");
+        let altered = cache.find("6.1").expect("an image").check();
+        assert!(matches!(altered, Err(GuestError::Altered { .. })), "{altered:?}");
+    }
+
+    #[test]
+    fn the_cache_is_where_the_user_says_and_never_in_a_folder_for_all() {
+        let of = |set: &[(&str, &str)]| {
+            let value = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v));
+            Cache::named_by(value).map(|cache| cache.folder)
+        };
+        assert_eq!(of(&[("LOOPDIFF_CACHE", "/c"), ("HOME", "/h")]).ok(), Some("/c".into()));
+        assert_eq!(of(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]).ok(), Some("/x/loopdiff".into()));
+        assert_eq!(of(&[("LOOPDIFF_CACHE", ""), ("HOME", "/h")]).ok(), Some("/h/.cache/loopdiff".into()));
+        for nothing in [&[][..], &[("HOME", ""), ("TMPDIR", "/tmp")]] {
+            let error = of(nothing).expect_err("no folder");
+            assert!(error.to_string().contains("hint: set LOOPDIFF_CACHE"), "{error}");
+        }
     }
 }

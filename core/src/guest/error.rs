@@ -34,6 +34,44 @@ pub enum GuestError {
         /// Why.
         why: String,
     },
+    /// An image that is no longer the one that was fetched.
+    #[error(
+        "{path} is not the file that was fetched: its digest is another\n  hint: fetch it again (loopdiff kernel fetch VERSION)",
+        path = .path.display()
+    )]
+    Altered {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nobody says where the cache is.
+    #[error(
+        "there is no folder for kernels and snapshots: LOOPDIFF_CACHE, XDG_CACHE_HOME and HOME are not set\n  \
+         hint: set LOOPDIFF_CACHE to a folder of your own"
+    )]
+    NoCache,
+    /// The cache cannot be written.
+    #[error(
+        "{path} cannot be written: {source}\n  hint: kernels and snapshots are kept in the cache; \
+         set LOOPDIFF_CACHE to a folder of your own with some GiB of space",
+        path = .path.display()
+    )]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The memory that a guest shares with this process has no place.
+    #[error(
+        "a guest shares {mib} MiB with this process, and there is no space for them: {reasons}\n  hint: give /dev/shm more \
+         (containers have 64 MiB unless told otherwise: --shm-size=1g), or set TMPDIR to a folder with space"
+    )]
+    NoSpace {
+        /// How much is needed.
+        mib: u64,
+        /// Each folder that was tried, and why not.
+        reasons: String,
+    },
     /// Kernels cannot be downloaded.
     #[error("{0}")]
     Fetch(String),
@@ -65,5 +103,11 @@ impl GuestError {
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> GuestError {
         let path = path.to_owned();
         move |source| GuestError::Io { path, source }
+    }
+
+    /// The same for a file of the cache that is to be written.
+    pub(super) fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> GuestError {
+        let path = path.to_owned();
+        move |source| GuestError::Unwritable { path, source }
     }
 }

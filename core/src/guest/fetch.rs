@@ -6,7 +6,7 @@
 
 use super::cache::numbers;
 use super::sources::{self, Source};
-use super::{Cache, GuestError, Image};
+use super::{Cache, GuestError, Image, digest, image};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +39,8 @@ impl Package {
     }
 }
 
-/// Downloads the newest kernel that each of `wanted` means, a series or a point release. One that is there already stays.
+/// Downloads the newest kernel that each of `wanted` means, a series or a point release. One that is there already, and is still
+/// what it was, stays.
 ///
 /// # Errors
 ///
@@ -58,8 +59,11 @@ fn fetch_one(cache: &Cache, apt: &Apt, packages: &[Package], wanted: &str) -> Re
         let Some(release) = package.release() else { continue };
         let folder = cache.kernels().join(release);
         let path = folder.join("vmlinuz");
-        if path.exists() {
-            return Image::open(&path);
+        if let Ok(image) = Image::open(&path)
+            && image.kept_digest().is_some()
+            && image.check().is_ok()
+        {
+            return Ok(image);
         }
         // A package that is only a name for another has no image, and an index may still list what an archive has dropped.
         match apt.download(package, release, &folder) {
@@ -92,7 +96,7 @@ impl Apt {
         let folder = cache.folder().join("apt");
         for part in ["lists/partial", "cache/archives/partial", "packages"] {
             let part = folder.join(part);
-            fs::create_dir_all(&part).map_err(GuestError::io(&part))?;
+            fs::create_dir_all(&part).map_err(GuestError::unwritable(&part))?;
         }
         let config = folder.join("apt.conf");
         let apt = Apt { folder, config };
@@ -125,7 +129,7 @@ impl Apt {
 
     fn write(&self, name: &str, text: &str) -> Result<(), GuestError> {
         let path = self.folder.join(name);
-        fs::write(&path, text).map_err(GuestError::io(&path))
+        fs::write(&path, text).map_err(GuestError::unwritable(&path))
     }
 
     /// All kernel packages of the archives. The lists are brought up to date first; one suite that is missing is no error.
@@ -159,10 +163,12 @@ impl Apt {
         let found = places.iter().find(|place| place.exists());
         let found = found.ok_or_else(|| GuestError::Fetch(format!("package {name} holds no kernel image")))?;
         Image::open(found)?;
-        fs::create_dir_all(folder).map_err(GuestError::io(folder))?;
+        fs::create_dir_all(folder).map_err(GuestError::unwritable(folder))?;
         let about = format!("package {name}\nversion {version}\nsha256 {}\n", package.sha256);
-        fs::write(folder.join("package"), about).map_err(GuestError::io(folder))?;
+        fs::write(folder.join("package"), about).map_err(GuestError::unwritable(folder))?;
         let path = folder.join("vmlinuz");
+        // The digest first: an image beside another's digest is fetched again, one beside none would be believed.
+        image::keep_digest(&path, &digest::of_file(found).map_err(GuestError::io(found))?)?;
         super::snapshot::write_whole(&path, |file| std::io::copy(&mut fs::File::open(found)?, file).map(drop))
     }
 

@@ -1,9 +1,9 @@
 //! Kernel images: a bzImage or vmlinux, and what it says of itself.
 
-use super::GuestError;
+use super::{GuestError, digest, snapshot};
 use crate::kernel::KernelVersion;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A kernel that a guest can run.
@@ -39,9 +39,27 @@ impl Image {
         Ok(Image { version: version_of(&release), release, point, path: path.to_owned() })
     }
 
+    /// The digest of the file, which must be the one that was kept beside it when it was fetched, if one was.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is no longer what it was.
+    pub fn check(&self) -> Result<String, GuestError> {
+        let digest = digest::of_file(&self.path).map_err(GuestError::io(&self.path))?;
+        match self.kept_digest() {
+            Some(kept) if kept != digest => Err(GuestError::Altered { path: self.path.clone() }),
+            _ => Ok(digest),
+        }
+    }
+
+    /// The digest that was kept beside the file.
+    pub(super) fn kept_digest(&self) -> Option<String> {
+        std::fs::read_to_string(digest_file(&self.path)).ok().map(|text| text.trim().to_owned())
+    }
+
     /// The series: `6.1`.
     pub fn series(&self) -> String {
-        self.release.splitn(3, ['.', '-']).take(2).collect::<Vec<_>>().join(".")
+        series_of(&self.release)
     }
 
     /// What people call it: the modelled version's name, else the release.
@@ -51,6 +69,21 @@ impl Image {
             None => &self.release,
         }
     }
+}
+
+/// The series of a release: `6.1` of `6.1.0-57-cloud-amd64`.
+pub fn series_of(release: &str) -> String {
+    release.splitn(3, ['.', '-']).take(2).collect::<Vec<_>>().join(".")
+}
+
+/// Where the digest of an image is kept.
+fn digest_file(image: &Path) -> PathBuf {
+    image.with_added_extension("sha256")
+}
+
+/// Keeps the digest that the image at `path` has, or is about to have, beside it.
+pub(super) fn keep_digest(path: &Path, digest: &str) -> Result<(), GuestError> {
+    snapshot::write_whole(&digest_file(path), |file| writeln!(file, "{digest}"))
 }
 
 /// Names for kernels side by side, each its own: the first of label, point release and release that no other shares, else the path.
@@ -159,6 +192,25 @@ mod tests {
         assert_eq!(names(&[stable.clone(), own.clone()]), ["6.12", "7.3"]);
         assert_eq!(names(&[stable, newer]), ["6.12.95", "6.12.118"]);
         assert_eq!(names(&[own, again, packaged]), ["c/bzImage", "d/bzImage", "7.3.4+deb13"]);
+    }
+
+    #[test]
+    fn an_image_that_was_altered_is_told_from_the_one_that_was_fetched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("vmlinuz");
+        let mut bytes = bzimage("6.1.9 (x)");
+        std::fs::write(&path, &bytes).expect("written");
+        let image = Image::open(&path).expect("a kernel");
+        let digest = image.check().expect("a kernel of one's own has no digest beside it");
+        keep_digest(&path, &digest).expect("written");
+        assert_eq!(image.check().expect("the same"), digest);
+        for at in [0, 0x200, bytes.len() - 1] {
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).expect("written");
+            let error = image.check().expect_err("a bit was flipped");
+            assert!(matches!(error, GuestError::Altered { .. }) && error.to_string().contains("fetch"), "{error}");
+            bytes[at] ^= 1;
+        }
     }
 
     #[test]

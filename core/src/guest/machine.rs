@@ -5,9 +5,10 @@
 
 use super::answer::Phase;
 use super::protocol as p;
+use super::shared_file::{self, SharedFile};
 use super::{GuestError, Image, headlines, log};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
@@ -202,17 +203,14 @@ pub(super) struct Running {
 impl Running {
     /// Starts QEMU. `initramfs` is a file.
     pub fn start(machine: &Machine, image: &Image, initramfs: &Path, start: Start) -> Result<Running, GuestError> {
-        let dir = runtime_folder()?;
-        let shared_path = dir.path().join("shared");
-        let open = OpenOptions::new().read(true).write(true).create_new(true).open(&shared_path);
-        let shared = open.and_then(|file| file.set_len(u64::from(p::SHARED_BYTES)).map(|()| file));
-        let shared = shared.map_err(GuestError::io(&shared_path))?;
+        let cache = initramfs.parent().unwrap_or(initramfs);
+        let SharedFile { dir, file: shared } = shared_file::make(u64::from(p::SHARED_BYTES), cache)?;
         let mut command = Command::new(&machine.qemu);
         command.args(machine.arguments());
         command.arg("-object").arg(format!(
             "memory-backend-file,id=shared,size={},share=on,mem-path={}",
             p::SHARED_BYTES,
-            shared_path.display()
+            dir.path().join(shared_file::NAME).display()
         ));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", dir.path().join("monitor").display()));
         command.arg("-kernel").arg(&image.path).arg("-initrd").arg(initramfs);
@@ -426,13 +424,6 @@ impl Pause {
     fn is_long(&self) -> bool {
         self.slept > 50 && self.slept.is_multiple_of(16)
     }
-}
-
-/// A folder in memory, where there is one that works.
-fn runtime_folder() -> Result<TempDir, GuestError> {
-    let make = |parent: &Path| tempfile::Builder::new().prefix("loopdiff-guest-").tempdir_in(parent);
-    let elsewhere = std::env::temp_dir();
-    make(Path::new("/dev/shm")).or_else(|_| make(&elsewhere)).map_err(GuestError::io(&elsewhere))
 }
 
 /// A process that waits for this one to end, however it ends, and then kills QEMU and removes its folder.

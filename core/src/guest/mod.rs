@@ -14,6 +14,7 @@
 mod answer;
 mod cache;
 mod cpio;
+mod digest;
 mod error;
 mod facts;
 mod fetch;
@@ -24,8 +25,10 @@ mod pool;
 pub mod protocol;
 mod qmp;
 mod recording;
+mod shared_file;
 mod snapshot;
 mod sources;
+mod stale;
 mod wire;
 
 pub use answer::{Answer, HexBytes, Phase, RunAnswer, UnknownVerdict, Verdict};
@@ -33,7 +36,7 @@ pub use cache::Cache;
 pub use error::GuestError;
 pub use facts::{Facts, number_helpers};
 pub use fetch::fetch;
-pub use image::Image;
+pub use image::{Image, series_of};
 pub use log::{Statistics, names_limit, reason, statistics};
 pub use machine::{Accel, Clock, Machine};
 pub use pool::{Kernel, Options, Pool, Tally};

@@ -25,7 +25,7 @@ pub struct Options {
     pub run_seconds: u32,
     /// Fresh guests that a program must end before that is believed.
     pub tries: u32,
-    /// Where snapshots are kept.
+    /// Where snapshots are kept; empty where nobody says ([`Cache::of_user`]), and then no guest starts.
     pub snapshots: PathBuf,
 }
 
@@ -37,7 +37,7 @@ impl Default for Options {
             load_seconds: 120,
             run_seconds: 20,
             tries: 2,
-            snapshots: Cache::of_user().snapshots(),
+            snapshots: Cache::of_user().map(|cache| cache.snapshots()).unwrap_or_default(),
         }
     }
 }
@@ -116,8 +116,9 @@ const BATCH_PROGRAMS: usize = 64;
 const BATCH_BYTES: usize = 4 << 20;
 /// Lines of a dead guest's console that are kept.
 const LAST_WORDS: usize = 160;
-/// A guest that cannot be started is tried so often.
-const START_TRIES: u32 = 3;
+/// A guest that cannot be started is tried so often: on a busy machine emulated kernels panic now and then while they boot
+/// ("IO-APIC + timer doesn't work!"), before any program has reached them.
+const START_TRIES: u32 = 4;
 
 impl Pool {
     /// Makes sure that every kernel starts; one that does not come up under KVM is emulated.
@@ -288,15 +289,10 @@ impl Pool {
         if let Some(guest) = lock(&kernel.idle).pop() {
             return Ok(guest);
         }
-        let mut tries = 0;
-        loop {
-            tries += 1;
+        tried_again(|| {
             lock(&kernel.tally).guests += 1;
-            match kernel.snapshot.restore() {
-                Err(error) if tries < START_TRIES && !is_lasting(&error) => {}
-                result => return result,
-            }
-        }
+            kernel.snapshot.restore()
+        })
     }
 }
 
@@ -313,8 +309,18 @@ fn first_guest(image: &Image, options: &Options) -> Result<((Snapshot, Running),
             Err(error) => return Err(error),
         }
     }
-    let first = make(&emulated).or_else(|e| if is_lasting(&e) { Err(e) } else { make(&emulated) })?;
-    Ok((first, not_accelerated))
+    Ok((tried_again(|| make(&emulated))?, not_accelerated))
+}
+
+/// Starts something that may fail for reasons of this machine: again, a few times.
+fn tried_again<T>(mut start: impl FnMut() -> Result<T, GuestError>) -> Result<T, GuestError> {
+    let mut tries = 1;
+    loop {
+        match start() {
+            Err(error) if tries < START_TRIES && !is_lasting(&error) => tries += 1,
+            result => return result,
+        }
+    }
 }
 
 fn gone() -> GuestError {
@@ -358,6 +364,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::isa::Insn;
+
+    #[test]
+    fn a_guest_that_ends_before_its_agent_is_up_is_started_again_a_few_times() {
+        let panic = || GuestError::Boot { release: "6.1".into(), why: "QEMU ended".into(), console: "panic".into() };
+        let stuck = || GuestError::Boot { release: "6.1".into(), why: STUCK.into(), console: String::new() };
+        let tries = |failing: u32, error: &dyn Fn() -> GuestError| {
+            let mut tries = 0;
+            let result = tried_again(|| {
+                tries += 1;
+                if tries <= failing { Err(error()) } else { Ok(()) }
+            });
+            (tries, result.is_ok())
+        };
+        assert_eq!(tries(0, &panic), (1, true));
+        assert_eq!(tries(START_TRIES - 1, &panic), (START_TRIES, true));
+        assert_eq!(tries(START_TRIES, &panic), (START_TRIES, false));
+        assert_eq!(tries(1, &stuck), (1, false), "a kernel that never comes up is waited for once");
+        assert_eq!(tries(1, &|| GuestError::NoAgent), (1, false));
+    }
 
     #[test]
     fn batches_cover_all_programs_in_order_and_stay_small() {

@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 /// Programs and a kernel's answers.
@@ -56,8 +56,10 @@ struct Line {
     answer: Answer,
 }
 
-/// No recording unpacks to more.
-const BYTES_MAX: u64 = 1 << 30;
+/// No recording unpacks to more. Those of the corpus take 4 MiB.
+const BYTES_MAX: u64 = 128 << 20;
+/// No line has more.
+const LINE_BYTES_MAX: u64 = 32 << 20;
 
 impl Recorder {
     /// A kernel that answers.
@@ -78,15 +80,19 @@ impl Recording {
     ///
     /// The first line that is not of a recording.
     pub fn read(bytes: &[u8]) -> Result<Recording, InputError> {
-        let mut text = Vec::new();
-        let unpacked = GzDecoder::new(bytes).take(BYTES_MAX).read_to_end(&mut text);
-        unpacked.map_err(|e| InputError::new(format!("no gzip: {e}")))?;
-        let mut lines = text.split(|b| *b == b'\n').zip(1..).filter(|(line, _)| !line.is_empty());
-        let head = lines.next().ok_or_else(|| InputError::new("an empty recording"))?;
-        let kernel = serde_json::from_slice(head.0).map_err(|e| InputError::new(e.to_string()).at_line(1))?;
-        let entries: Result<Vec<Entry>, InputError> =
-            lines.map(|(line, number)| entry(line).map_err(|e| e.at_line(number))).collect();
-        Ok(Recording { kernel, entries: entries? })
+        Recording::read_at_most(bytes, BYTES_MAX)
+    }
+
+    fn read_at_most(bytes: &[u8], unpacked_max: u64) -> Result<Recording, InputError> {
+        let from = BufReader::new(GzDecoder::new(bytes));
+        let mut lines = Lines { from, number: 0, left: unpacked_max };
+        let (line, number) = lines.next()?.ok_or_else(|| InputError::new("an empty recording"))?;
+        let kernel = serde_json::from_slice(&line).map_err(|e| InputError::new(e.to_string()).at_line(number))?;
+        let mut entries = Vec::new();
+        while let Some((line, number)) = lines.next()? {
+            entries.push(entry(&line).map_err(|e| e.at_line(number))?);
+        }
+        Ok(Recording { kernel, entries })
     }
 
     /// Reads a file.
@@ -103,19 +109,64 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// None that a program or answer can cause.
+    /// It would be more than [`Recording::read`] takes.
     pub fn write(&self) -> std::io::Result<Vec<u8>> {
         // Without a time stamp.
         let mut zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-        serde_json::to_writer(&mut zip, &self.kernel)?;
-        zip.write_all(b"\n")?;
+        let mut left = BYTES_MAX;
+        let mut put = |line: Vec<u8>| -> std::io::Result<()> {
+            let bytes = line.len() as u64 + 1;
+            if bytes > left.min(LINE_BYTES_MAX) {
+                return Err(std::io::Error::other(
+                    "a recording of this size cannot be read again: record less at once",
+                ));
+            }
+            left -= bytes;
+            zip.write_all(&line)?;
+            zip.write_all(b"\n")
+        };
+        put(serde_json::to_vec(&self.kernel)?)?;
         for entry in &self.entries {
             let program = serde_json::from_str(&json::write(std::slice::from_ref(&entry.program), json::Form::Lines))?;
             let line = Line { path: entry.path.clone(), program, answer: entry.answer.clone() };
-            serde_json::to_writer(&mut zip, &line)?;
-            zip.write_all(b"\n")?;
+            put(serde_json::to_vec(&line)?)?;
         }
         zip.finish()
+    }
+}
+
+/// The lines of what a file unpacks to, one at a time: a small file may unpack to any size.
+struct Lines<R> {
+    from: R,
+    number: u32,
+    left: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next line that is not empty, and its number.
+    fn next(&mut self) -> Result<Option<(Vec<u8>, u32)>, InputError> {
+        loop {
+            self.number = self.number.saturating_add(1);
+            let max = self.left.min(LINE_BYTES_MAX);
+            let mut line = Vec::new();
+            let read = self.from.by_ref().take(max + 1).read_until(b'\n', &mut line);
+            let read = read.map_err(|e| InputError::new(format!("no gzip: {e}")).at_line(self.number))? as u64;
+            if read > max {
+                let (what, max) =
+                    if max < LINE_BYTES_MAX { ("the recording", BYTES_MAX) } else { ("the line", LINE_BYTES_MAX) };
+                let why = format!("{what} unpacks to more than {} MiB", max >> 20);
+                return Err(InputError::new(why).at_line(self.number));
+            }
+            self.left -= read;
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            } else if line.is_empty() {
+                return Ok(None);
+            }
+            if !line.is_empty() {
+                return Ok(Some((line, self.number)));
+            }
+        }
     }
 }
 
@@ -193,13 +244,31 @@ mod tests {
         assert_eq!(recording.kernel.version(), Some(KernelVersion::V6_1));
     }
 
+    const HEAD: &str = r#"{"kernel":"6.1","point":"6.1.9","release":"6.1.0-x"}"#;
+
+    fn pack(text: &str) -> Vec<u8> {
+        let mut zip = GzBuilder::new().write(Vec::new(), Compression::fast());
+        zip.write_all(text.as_bytes()).and_then(|()| zip.finish()).expect("bytes")
+    }
+
+    /// What a small file unpacks to is looked at only so far: one line without an end, and lines without end.
+    #[test]
+    fn a_recording_that_unpacks_to_more_than_any_has_is_no_recording() {
+        let line = pack(&"x".repeat(LINE_BYTES_MAX as usize + 1));
+        assert!(line.len() < 1 << 20, "{}", line.len());
+        let error = Recording::read(&line).expect_err("a line without end").to_string();
+        assert_eq!(error, "1: the line unpacks to more than 32 MiB");
+
+        let lines = pack(&format!("{HEAD}\n{}", "\n".repeat(1000)));
+        let all = HEAD.len() as u64 + 1001;
+        assert!(Recording::read_at_most(&lines, all).is_ok());
+        let error = Recording::read_at_most(&lines, all - 1).expect_err("lines without end").to_string();
+        assert_eq!(error, "1001: the recording unpacks to more than 128 MiB");
+    }
+
     #[test]
     fn broken_recordings_name_the_line() {
-        let pack = |text: &str| {
-            let mut zip = GzBuilder::new().write(Vec::new(), Compression::fast());
-            zip.write_all(text.as_bytes()).and_then(|()| zip.finish()).expect("bytes")
-        };
-        let head = r#"{"kernel":"6.1","point":"6.1.9","release":"6.1.0-x"}"#;
+        let head = HEAD;
         assert!(Recording::read(&pack(head)).is_ok());
         let line_of = |text: &str| Recording::read(&pack(text)).expect_err("an error").line;
         assert_eq!(line_of("{}"), Some(1));

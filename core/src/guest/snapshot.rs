@@ -1,12 +1,13 @@
 //! Snapshots: a guest is booted once, saved when its agent is up, and every guest that is used goes on from there.
 //!
 //! That takes a second instead of ten, and no guest knows what another has done. A snapshot belongs to one kernel file, one
-//! QEMU, one agent and one set of arguments; its name is a hash of these, so an outdated one is never found again.
+//! QEMU, one agent and one set of arguments; its name is a digest of these, so an outdated one is never found again, and goes
+//! when it was not used for long ([`stale`]). Its own digest is kept beside it: one that has changed is made again.
 
 use super::machine::{End, Machine, Patience, Running, Start};
 use super::protocol as p;
 use super::qmp::Monitor;
-use super::{Facts, GuestError, Image, cpio};
+use super::{Facts, GuestError, Image, cpio, digest, stale};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -30,6 +31,9 @@ pub(super) struct Snapshot {
 /// Why a guest does not start that neither ends nor comes up. Another try does not help.
 pub(super) const STUCK: &str = "the agent does not come up";
 
+/// What the first line of the facts of a snapshot begins with: its digest follows.
+const STATE: &str = "state ";
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Snapshot {
@@ -38,36 +42,52 @@ impl Snapshot {
         if AGENT.is_empty() {
             return Err(GuestError::NoAgent);
         }
-        fs::create_dir_all(folder).map_err(GuestError::io(folder))?;
+        if folder.as_os_str().is_empty() {
+            return Err(GuestError::NoCache);
+        }
+        let kernel = image.check()?;
+        fs::create_dir_all(folder).map_err(GuestError::unwritable(folder))?;
         let archive = cpio::initramfs(AGENT);
-        let initramfs = folder.join(format!("initramfs-{:016x}", hash(&[&archive])));
-        if !initramfs.exists() {
+        let agent = digest::of(&archive);
+        let initramfs = folder.join(format!("initramfs-{}", short(&agent)));
+        if !is_still(&initramfs, &agent) {
             write_whole(&initramfs, |file| file.write_all(&archive))?;
         }
-        let kernel = fs::read(&image.path).map_err(GuestError::io(&image.path))?;
         let arguments = machine.arguments().join("\n");
-        let name = hash(&[version(machine)?.as_bytes(), &kernel, &archive, arguments.as_bytes()]);
-        let base = folder.join(format!("{}-{name:016x}", image.release));
+        let name =
+            digest::of([&version(machine)?, &kernel, &agent, &arguments].map(String::as_str).join("\n").as_bytes());
+        let base = folder.join(format!("{}-{}", image.release, short(&name)));
         let (state, facts_file) = (base.with_added_extension("state"), base.with_added_extension("facts"));
         let mut snapshot =
             Snapshot { image: image.clone(), machine: machine.clone(), initramfs, state, facts: Facts::default() };
-        if snapshot.state.exists()
-            && let Ok(text) = fs::read_to_string(&facts_file)
+        if let Ok(text) = fs::read_to_string(&facts_file)
+            && text
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix(STATE))
+                .is_some_and(|d| is_still(&snapshot.state, d))
         {
             snapshot.facts = Facts::parse(&text);
             // One that QEMU does not take any more is made again.
             if let Ok(first) = snapshot.restore() {
+                stale::touch(&facts_file);
                 return Ok((snapshot, first));
             }
         }
+        // Before a kernel boots in vain.
+        tempfile::NamedTempFile::new_in(folder).map_err(GuestError::unwritable(folder))?;
         snapshot.facts = snapshot.boot_and_save()?;
-        write_whole(&facts_file, |file| file.write_all(snapshot.facts.text().as_bytes()))?;
+        let digest = digest::of_file(&snapshot.state).map_err(GuestError::io(&snapshot.state))?;
+        let text = format!("{STATE}{digest}\n{}", snapshot.facts.text());
+        write_whole(&facts_file, |file| file.write_all(text.as_bytes()))?;
+        stale::remove(folder);
         let first = snapshot.restore()?;
         Ok((snapshot, first))
     }
 
     /// A fresh guest, up and waiting.
     pub fn restore(&self) -> Result<Running, GuestError> {
+        [&self.state, &self.initramfs].into_iter().for_each(|used| stale::touch(used));
         let mut running = Running::start(&self.machine, &self.image, &self.initramfs, Start::Incoming)?;
         self.load_state(&running).map_err(|error| self.failed(&running, &error.to_string()))?;
         match running.wait_for_agent(Patience::seconds(self.machine.boot_seconds)) {
@@ -103,7 +123,10 @@ impl Snapshot {
             return Err(self.failed(&running, "the agent does not answer"));
         }
         let facts = Facts::parse(&String::from_utf8_lossy(&told.response));
-        self.save_state(&running).map_err(|error| self.failed(&running, &error.to_string()))?;
+        self.save_state(&running).map_err(|error| match error {
+            GuestError::Unwritable { .. } => error,
+            error => self.failed(&running, &error.to_string()),
+        })?;
         Ok(facts)
     }
 
@@ -153,9 +176,9 @@ fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
 /// Writes a file that is there as a whole or not at all.
 pub(super) fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), GuestError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(GuestError::io(folder))?;
-    write(file.as_file_mut()).and_then(|()| file.as_file().sync_all()).map_err(GuestError::io(path))?;
-    file.persist(path).map_err(|error| GuestError::Io { path: path.to_owned(), source: error.error })?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(GuestError::unwritable(folder))?;
+    write(file.as_file_mut()).and_then(|()| file.as_file().sync_all()).map_err(GuestError::unwritable(path))?;
+    file.persist(path).map_err(|error| GuestError::unwritable(path)(error.error))?;
     Ok(())
 }
 
@@ -166,15 +189,14 @@ fn version(machine: &Machine) -> Result<String, GuestError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// FNV-1a over the parts and their lengths.
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for part in parts {
-        for byte in (part.len() as u64).to_le_bytes().iter().chain(*part) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash
+/// Whether a file has this digest.
+fn is_still(path: &Path, digest: &str) -> bool {
+    digest::of_file(path).is_ok_and(|of| of == digest)
+}
+
+/// As much of a digest as a file's name has.
+fn short(digest: &str) -> &str {
+    digest.get(..32).unwrap_or(digest)
 }
 
 #[cfg(test)]
@@ -182,8 +204,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_depends_on_every_part() {
-        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
-        assert_eq!(hash(&[b"ab", b"c"]), hash(&[b"ab", b"c"]));
+    fn a_cache_that_nobody_names_or_that_cannot_be_written_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kernel = folder.path().join("vmlinuz");
+        fs::write(&kernel, b"\x7fELF Linux version 6.1.0-none (nobody)\0").expect("written");
+        let image = Image::open(&kernel).expect("says that it is one");
+        let error = |folder: &Path| Snapshot::of(&image, &Machine::default(), folder).err().expect("no snapshot");
+        if AGENT.is_empty() {
+            assert!(matches!(error(Path::new("")), GuestError::NoAgent));
+            return;
+        }
+        assert!(matches!(error(Path::new("")), GuestError::NoCache));
+        // A file where the folder must be, which stops the superuser too.
+        let unwritable = error(&kernel.join("snapshots"));
+        assert!(matches!(unwritable, GuestError::Unwritable { .. }), "{unwritable}");
+        assert!(unwritable.to_string().contains("hint: ") && unwritable.to_string().contains("LOOPDIFF_CACHE"));
     }
 }

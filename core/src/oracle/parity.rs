@@ -471,6 +471,11 @@ pub struct ParityTally {
 }
 
 impl ParityTally {
+    /// Aspects of programs that were compared.
+    pub fn compared(&self) -> u64 {
+        self.aspects.values().map(|[same, different, _]| same + different).sum()
+    }
+
     /// Adds another count.
     pub fn merge(&mut self, other: &ParityTally) {
         self.programs += other.programs;
@@ -553,5 +558,6 @@ mod tests {
         assert_eq!(tally.signatures["run: maps"], ["a", "b"]);
         assert_eq!(tally.aspects[&Aspect::Run], [0, 4, 2]);
         assert_eq!(tally.not_compared["run: out of fuel"], 2);
+        assert_eq!(tally.compared(), 6);
     }
 }

@@ -59,10 +59,7 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
         format!("{} of {} inlined", sites.iter().filter(|inlined| **inlined).count(), sites.len())
     };
     found.extend(signature("inlining", &accepted, inlined));
-    if sides.iter().any(|side| !side.answer.kmsg.is_empty()) {
-        // Also when all say the same: no program may make a kernel warn.
-        found.push(named("kernel message", sides, |side| splat(&side.answer.kmsg)));
-    }
+    found.extend(signature(MESSAGE, sides, message));
     for input in 0..program.inputs.len() {
         let mask = AddressMask::of(&outcomes(reports, input));
         if mask.flow {
@@ -87,6 +84,20 @@ pub fn differences(program: &Program, reports: &[Report], sides: &[Side<'_>]) ->
         found.push(format!("blow-up: {} walks more than {BLOW_UP} times what {} does", of(most), of(least)));
     }
     found
+}
+
+/// The signature of what all kernels say alike when they meet a program: no difference between them, but no program may make
+/// a kernel warn.
+pub fn common_message(sides: &[Side<'_>]) -> Option<String> {
+    let said = sides.iter().any(|side| !side.answer.kmsg.is_empty());
+    (said && signature(MESSAGE, sides, message).is_none()).then(|| named(MESSAGE, sides, message))
+}
+
+/// What a signature of messages begins with.
+pub const MESSAGE: &str = "kernel message";
+
+fn message(side: &Side<'_>) -> String {
+    splat(&side.answer.kmsg)
 }
 
 /// Whether two answers of one kernel have the same results, but for bytes that come from addresses. `reports` as in
@@ -183,9 +194,17 @@ mod tests {
         d.kmsg = "odd\nWARNING: CPU: 0 PID: 1 at a.c:12 some_function+0x12/0x20\n".to_owned();
         let expected = "kernel message: x none; y WARNING in some_function";
         assert_eq!(found_by(&program, &[side("x", &a), side("y", &d)]), [expected]);
-        assert_eq!(found_by(&program, &[side("y", &d)]), ["kernel message: y WARNING in some_function"]);
+        assert_eq!(common_message(&[side("x", &a), side("y", &d)]), None);
+        assert_eq!(common_message(&[side("x", &a), side("y", &a)]), None);
+        // The same on both is no difference, whatever the lines around it, and is told all the same.
+        let other =
+            Answer { kmsg: d.kmsg.replace("a.c:12 some_function+0x12", "b.c:9 some_function+0x9"), ..d.clone() };
+        let both = [side("y", &d), side("z", &other)];
+        assert!(found_by(&program, &both).is_empty());
+        let told = "kernel message: y WARNING in some_function; z WARNING in some_function";
+        assert_eq!(common_message(&both).as_deref(), Some(told));
         d.kmsg =
             "BUG: unable to handle page fault for address: ffff8\nRIP: 0010:bpf_prog_12ab_main+0x1/0x2\n".to_owned();
-        assert_eq!(found_by(&program, &[side("y", &d)]), ["kernel message: y BUG in the program"]);
+        assert_eq!(common_message(&[side("y", &d)]).as_deref(), Some("kernel message: y BUG in the program"));
     }
 }

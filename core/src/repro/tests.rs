@@ -5,7 +5,6 @@ use crate::btf::Linkage;
 use crate::isa::{Imm64, InsnIdx, Op, decode, operations};
 use crate::kernel::ProgType;
 use crate::program::{Func, Layout, Loaded, MapDef, Program, elf, text};
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -68,13 +67,11 @@ fn program(source: &str) -> Program {
     text::parse(source).expect("a program").program
 }
 
-/// Whether there is a tool; where there is none the test says so and checks nothing.
+/// Whether there is a tool; where there is none the test is skipped.
 fn has(tool: &str, args: &[&str]) -> bool {
     let found = Command::new(tool).args(args).stdin(Stdio::null()).output().is_ok_and(|run| run.status.success());
-    if !found {
-        let _ = writeln!(std::io::stderr(), "skipped: {tool} {} does not run", args.join(" "));
-    }
-    found
+    let found = found.then_some(()).ok_or_else(|| format!("{tool} {} does not run", args.join(" ")));
+    crate::skip::needed(tool, found).is_some()
 }
 
 fn has_clang_for_bpf() -> bool {

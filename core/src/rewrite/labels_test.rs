@@ -10,6 +10,7 @@ use crate::btf::Linkage;
 use crate::isa::{Insn, InsnIdx};
 use crate::kernel::{KernelVersion, MapType, Rules};
 use crate::program::{Func, Layout, MapDef, Program, SubprogIdx};
+use crate::skip::{needed, variable};
 use crate::verifier::Facts;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -142,10 +143,8 @@ fn explains(program: &Program, facts: &Facts, rules: &Rules, text: &str) -> bool
 #[test]
 #[allow(clippy::print_stderr)]
 fn late_refusals_of_real_kernels_agree() {
-    let Ok(folder) = std::env::var("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS is not set");
-        return;
-    };
+    let Some(folder) = needed("labels", variable("LOOPDIFF_LABELS")) else { return };
+    let folder = folder.to_string_lossy();
     let programs: Vec<Program> = lines(&folder, "programs").iter().map(program).collect();
     let oldest = lines(&folder, "kernel-6.1");
     for version in [KernelVersion::V6_18, KernelVersion::V7_3] {
@@ -172,10 +171,8 @@ fn late_refusals_of_real_kernels_agree() {
 #[test]
 #[allow(clippy::print_stderr)]
 fn dumps_of_real_kernels_agree() {
-    let Ok(folder) = std::env::var("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS is not set");
-        return;
-    };
+    let Some(folder) = needed("labels", variable("LOOPDIFF_LABELS")) else { return };
+    let folder = folder.to_string_lossy();
     let programs: Vec<Program> = lines(&folder, "programs").iter().map(program).collect();
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);

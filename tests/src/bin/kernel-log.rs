@@ -39,7 +39,7 @@ fn compare(version: &str, paths: &[PathBuf], show: usize) -> Result<(), Box<dyn 
     let version: KernelVersion = series.parse()?;
     let rules = Rules::of(version);
     let programs: Vec<Program> = facts::programs(paths)?;
-    let pool = Pool::start(&[Cache::of_user().find(release)?], Options::default())?;
+    let pool = Pool::start(&[Cache::of_user()?.find(release)?], Options::default())?;
     let ask = Ask { log: LogLevel::Full, log_bytes_max: 8 << 20, runs: Runs::None, ..Ask::default() };
     let answers = pool.answer(0, &programs, &ask)?;
     let (mut lines, mut same, mut whole, mut other) = (0, 0, 0, 0);

@@ -7,7 +7,8 @@ use super::columns::{self, Column};
 use super::comparison::{CHUNK, Compared, Comparison, compare};
 use super::guests::Guests;
 use super::reduce::signatures;
-use super::report::{self, Found as Comparisons};
+use super::report;
+use super::summary::{self, Found as Comparisons, OfKernel};
 use crate::campaign::{
     Block, CampaignError, Case, Counts, Found, Identity, Judge, Kept, Known, Novelty, RuleSet, Stats, Target, Told,
     Worker, cause_of, make, marks,
@@ -18,7 +19,7 @@ use crate::cli::options::{Jobs, RulesOption};
 use crate::cli::output::Output;
 use crate::guest::{Answer, Ask, Pool, Verdict};
 use crate::kernel::Rules;
-use crate::oracle::parity::{Match, Parity, ParityTally};
+use crate::oracle::parity::{Aspect, Match, Parity};
 use crate::program::Program;
 use crate::repro::{Claims, Side, Story};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,9 +64,10 @@ impl<'a> Kernels<'a> {
     pub fn report(&self, stats: &Stats, as_json: bool, output: &mut Output) -> Result<(), Failure> {
         const EXAMPLES: usize = 3;
         let of = |column: &Column<'_>| stats.parity.get(column.label).cloned().unwrap_or_default();
-        let tallies: Vec<ParityTally> = self.columns.iter().map(of).collect();
-        let found = Comparisons { columns: &self.columns, tallies: &tallies, groups: &stats.between };
-        if as_json { report::summaries(found, output) } else { report::tables(found, EXAMPLES, output) }
+        let of_kernels: Vec<OfKernel> =
+            self.columns.iter().map(|column| OfKernel { tally: of(column), ..OfKernel::default() }).collect();
+        let found = Comparisons { columns: &self.columns, of_kernels: &of_kernels, groups: &stats.between };
+        if as_json { summary::json(found, output) } else { report::tables(found, EXAMPLES, output) }
     }
 
     /// The rules that kernels are compared under, each once.
@@ -264,7 +266,7 @@ impl Taken<'_, '_> {
         let kernels = self.kernels;
         let answered = answers.iter().filter(|a| !matches!(a.verdict, Verdict::NotRun(_))).count();
         for (n, column) in kernels.columns.iter().enumerate() {
-            let parity = compared.parity.get(n).and_then(Option::as_ref);
+            let parity = compared.parity.get(n);
             let with_model = parity.is_some_and(|p| p.iter().any(|(_, m)| !matches!(m, Match::NotCompared(_))));
             let Some(answer) = answers.get(n) else { continue };
             let with_kernels = answered > 1 && !matches!(answer.verdict, Verdict::NotRun(_));
@@ -276,11 +278,11 @@ impl Taken<'_, '_> {
                 self.found(number, n, signature, evidence, None, case);
             }
         }
-        for between in &compared.differences {
-            if !kernels.known.all().iter().any(|known| known.is_between(&between.signature)) {
+        let between = compared.differences.iter().map(|between| (&between.signature, between.cause.clone()));
+        for (signature, cause) in between.chain(compared.message.iter().map(|message| (message, None))) {
+            if !kernels.known.all().iter().any(|known| known.is_between(signature)) {
                 let evidence = said(&kernels.columns, answers);
-                let (signature, cause) = (between.signature.clone(), between.cause.clone());
-                self.found(number, kernels.columns.len(), signature, evidence, cause, case);
+                self.found(number, kernels.columns.len(), signature.clone(), evidence, cause, case);
             }
         }
     }
@@ -301,9 +303,11 @@ impl Taken<'_, '_> {
     }
 }
 
-/// In what the model differs from a kernel, each kind once.
+/// In what the model differs from a kernel, each kind once. A count that the model alone has otherwise says how exact the model
+/// is, and nothing of kernels: it stands in the table and is no finding.
 fn different(label: &str, parity: &Parity) -> BTreeMap<String, String> {
-    let different = parity.iter().filter_map(|(_, result)| match result {
+    let found = parity.iter().filter(|(aspect, _)| *aspect != Aspect::Count);
+    let different = found.filter_map(|(_, result)| match result {
         Match::Different { signature, evidence } => Some((format!("{label}: {signature}"), evidence.clone())),
         Match::Same | Match::NotCompared(_) => None,
     });

@@ -53,6 +53,7 @@ pub fn of_pool<'a>(pool: &'a Pool, rules: &RulesOption) -> Vec<Column<'a>> {
 /// Answers of several kernels to the same programs.
 pub struct Recorded {
     kernels: Vec<Recorder>,
+    places: Vec<PathBuf>,
     programs: Vec<Program>,
     /// By kernel, then by program.
     answers: Vec<Vec<Answer>>,
@@ -93,7 +94,8 @@ pub fn recorded(folder: &Path) -> Result<Recorded, Failure> {
     };
     let programs = of(first).into_iter().map(|(program, _)| program).collect();
     let answers = kernels.iter().map(|kernel| of(kernel).into_iter().map(|(_, answer)| answer).collect()).collect();
-    Ok(Recorded { programs, answers, kernels: kernels.into_iter().map(|kernel| kernel.recorder).collect() })
+    let places = keys.iter().map(|(path, _)| PathBuf::from(path)).collect();
+    Ok(Recorded { places, programs, answers, kernels: kernels.into_iter().map(|kernel| kernel.recorder).collect() })
 }
 
 /// What a folder holds, in the order of versions and names.
@@ -120,13 +122,20 @@ impl Recorded {
         .collect()
     }
 
-    /// Programs, so many at a time, with their answers by kernel.
-    pub fn chunks(&self, size: usize) -> impl Iterator<Item = (Vec<Program>, Vec<Vec<Answer>>)> + '_ {
+    /// How many programs there are.
+    pub fn len(&self) -> usize {
+        self.programs.len()
+    }
+
+    /// Programs, so many at a time, with the paths of their files and their answers by kernel.
+    pub fn chunks(&self, size: usize) -> impl Iterator<Item = (Vec<PathBuf>, Vec<Program>, Vec<Vec<Answer>>)> + '_ {
+        fn some<T: Clone>(all: &[T], at: std::ops::Range<usize>) -> Vec<T> {
+            all.get(at).unwrap_or_default().to_vec()
+        }
         (0..self.programs.len()).step_by(size).map(move |start| {
-            let end = self.programs.len().min(start + size);
-            let some = |all: &Vec<Answer>| all.get(start..end).unwrap_or_default().to_vec();
-            let programs = self.programs.get(start..end).unwrap_or_default().to_vec();
-            (programs, self.answers.iter().map(some).collect())
+            let at = start..self.programs.len().min(start + size);
+            let answers = self.answers.iter().map(|all| some(all, at.clone())).collect();
+            (some(&self.places, at.clone()), some(&self.programs, at), answers)
         })
     }
 }

@@ -1,13 +1,14 @@
 //! Programs compared: the model with each kernel, kernels with each other, and why.
 
 use super::columns::Column;
-use super::report::{self, Found};
-use crate::campaign::{Difference, case_options};
+use super::report;
+use super::summary::{self, Found, OfKernel};
+use crate::campaign::{Difference, Differences, Known, case_options};
 use crate::cli::exit::Failure;
 use crate::cli::items;
 use crate::cli::options::Jobs;
 use crate::cli::output::Output;
-use crate::guest::{Answer, Ask, Pool};
+use crate::guest::{Answer, Ask, Pool, series_of};
 use crate::isa::Insn;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::parity::{self, Match, Parity, ParityTally};
@@ -15,16 +16,19 @@ use crate::oracle::versions::{self, Side};
 use crate::oracle::{Aspect, explain};
 use crate::program::Program;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Programs that are answered before the first of them is compared.
 pub const CHUNK: usize = 512;
 
 /// What is found out about a program.
 pub struct Compared {
-    /// By kernel; nothing for kernels that are not modelled.
-    pub parity: Vec<Option<Parity>>,
+    /// By kernel.
+    pub parity: Vec<Parity>,
     /// In what kernels differ from each other.
     pub differences: Vec<Between>,
+    /// What all kernels say alike, as a signature.
+    pub message: Option<String>,
 }
 
 /// A difference between kernels.
@@ -40,8 +44,9 @@ impl Compared {
     /// All signatures, each with the kernel or kernels that it is about.
     pub fn signatures(&self, columns: &[Column<'_>]) -> Vec<String> {
         let mut all: Vec<String> = self.differences.iter().map(|between| between.signature.clone()).collect();
+        all.extend(self.message.clone());
         for (column, parity) in columns.iter().zip(&self.parity) {
-            let different = parity.iter().flatten().filter_map(|(_, result)| match result {
+            let different = parity.iter().filter_map(|(_, result)| match result {
                 Match::Different { signature, .. } => Some(format!("{}: {signature}", column.label)),
                 Match::Same | Match::NotCompared(_) => None,
             });
@@ -73,20 +78,32 @@ impl Compared {
     }
 }
 
+/// What is known of differences: the lists of the corpus.
+struct Expected {
+    divergences: Known,
+    differences: Differences,
+}
+
 /// Programs compared with kernels, and what that comes to.
 pub struct Comparison<'a> {
     columns: Vec<Column<'a>>,
     pool: Option<&'a Pool>,
     jobs: Jobs,
-    tallies: Vec<ParityTally>,
+    expected: Expected,
+    of_kernels: Vec<OfKernel>,
     groups: BTreeMap<String, Difference>,
 }
 
 impl<'a> Comparison<'a> {
     /// Nothing compared yet. With a pool, what differs is asked for again.
     pub fn new(columns: Vec<Column<'a>>, pool: Option<&'a Pool>, jobs: Jobs) -> Comparison<'a> {
-        let tallies = vec![ParityTally::default(); columns.len()];
-        Comparison { columns, pool, jobs, tallies, groups: BTreeMap::new() }
+        let of_kernels = columns.iter().map(|_| OfKernel::default()).collect();
+        // Tests read both lists: they are never broken in a build that passed.
+        let expected = Expected {
+            divergences: Known::built_in().unwrap_or_default(),
+            differences: Differences::built_in().unwrap_or_default(),
+        };
+        Comparison { columns, pool, jobs, expected, of_kernels, groups: BTreeMap::new() }
     }
 
     /// Compares programs with their answers, by kernel; hands on what was found out about each, in order.
@@ -95,6 +112,18 @@ impl<'a> Comparison<'a> {
         programs: &[Program],
         answers: Vec<Vec<Answer>>,
         mut take: impl FnMut(&str, &Compared) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.chunk_of(programs, &[], answers, |program, compared, _| take(&program.name, compared))
+    }
+
+    /// The same for programs that come from files, by whose paths known differences are listed. Hands on, too, why each
+    /// aspect of each kernel is known to differ.
+    pub fn chunk_of(
+        &mut self,
+        programs: &[Program],
+        places: &[PathBuf],
+        answers: Vec<Vec<Answer>>,
+        mut take: impl FnMut(&Program, &Compared, &Why<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut by_kernel: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
         let cases: Vec<(&Program, Vec<Answer>)> = programs
@@ -106,34 +135,70 @@ impl<'a> Comparison<'a> {
             compared.explain(program, &self.columns);
             compared
         };
-        let (pool, columns) = (self.pool, &self.columns);
-        let (tallies, groups) = (&mut self.tallies, &mut self.groups);
+        let (pool, columns, expected) = (self.pool, &self.columns, &self.expected);
+        let (of_kernels, groups) = (&mut self.of_kernels, &mut self.groups);
         items::in_order(&cases, self.jobs, work, |n, mut compared| {
             let Some((program, answers)) = cases.get(n) else { return Ok(()) };
             if let Some(pool) = pool {
                 measure_again(program, answers, pool, columns, &mut compared)?;
             }
-            for (tally, parity) in tallies.iter_mut().zip(&compared.parity) {
-                parity.iter().for_each(|parity| tally.add(&program.name, parity));
+            let why = Why { expected, place: places.get(n).map_or(Path::new(""), PathBuf::as_path) };
+            for ((of_kernel, column), parity) in of_kernels.iter_mut().zip(columns).zip(&compared.parity) {
+                of_kernel.add(&program.name, parity, |signature| why.of_model(column, signature));
             }
-            for Between { signature, cause } in &compared.differences {
+            let between = compared.differences.iter().map(|between| (&between.signature, &between.cause));
+            for (signature, cause) in between.chain(compared.message.iter().map(|message| (message, &None))) {
                 let group = groups.entry(signature.clone()).or_default();
                 group.names.push(program.name.clone());
+                group.known = why.between(signature).map(str::to_owned);
                 cause.iter().for_each(|cause| *group.causes.entry(cause.clone()).or_default() += 1);
             }
-            take(&program.name, &compared)
+            take(program, &compared, &why)
         })
+    }
+
+    /// Programs that were compared.
+    pub fn programs(&self) -> u64 {
+        self.of_kernels.iter().map(|of_kernel| of_kernel.tally.programs).max().unwrap_or(0)
+    }
+
+    /// The kernels.
+    pub fn columns(&self) -> Vec<Column<'a>> {
+        self.columns.clone()
+    }
+
+    /// What was found.
+    pub fn found(&self) -> Found<'_> {
+        Found { columns: &self.columns, of_kernels: &self.of_kernels, groups: &self.groups }
     }
 
     /// What it comes to: how the model agrees with each kernel, and in what kernels differ from each other.
     pub fn into_parts(self) -> (Vec<ParityTally>, BTreeMap<String, Difference>) {
-        (self.tallies, self.groups)
+        (self.of_kernels.into_iter().map(|of_kernel| of_kernel.tally).collect(), self.groups)
     }
 
     /// The tables, or the summaries as JSON.
     pub fn report(&self, as_json: bool, examples: usize, output: &mut Output) -> Result<(), Failure> {
-        let found = Found { columns: &self.columns, tallies: &self.tallies, groups: &self.groups };
-        if as_json { report::summaries(found, output) } else { report::tables(found, examples, output) }
+        if as_json { summary::json(self.found(), output) } else { report::tables(self.found(), examples, output) }
+    }
+}
+
+/// Why a program differs, where that is known.
+pub struct Why<'a> {
+    expected: &'a Expected,
+    place: &'a Path,
+}
+
+impl Why<'_> {
+    /// Why the model is not like a kernel.
+    pub fn of_model(&self, column: &Column<'_>, signature: &str) -> Option<&str> {
+        self.expected.differences.why(self.place, column.rules.as_ref()?.version.name(), signature)
+    }
+
+    /// Which known divergence a difference between kernels is.
+    pub fn between(&self, signature: &str) -> Option<&str> {
+        let all = self.expected.divergences.all();
+        all.iter().find(|known| known.is_between(signature)).map(|known| known.name.as_str())
     }
 }
 
@@ -164,7 +229,6 @@ fn measure_again(
     for (n, (first, parity)) in answers.iter().zip(&mut compared.parity).enumerate() {
         let mut runs: Vec<(usize, &mut Match)> = parity
             .iter_mut()
-            .flatten()
             .filter(|(aspect, _)| *aspect == parity::Aspect::Run)
             .map(|(_, result)| result)
             .enumerate()
@@ -207,9 +271,15 @@ pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) ->
         reports.entry(rules.version).or_insert_with(|| parity::examine(program, rules));
     }
     let by_kernel = columns.iter().zip(answers).zip(&dumps);
-    let against_model = by_kernel.clone().map(|((column, answer), dump)| {
-        let rules = column.rules.as_ref()?;
-        Some(parity::compare(program, reports.get(&rules.version)?, answer, dump, rules))
+    let against_model = by_kernel.clone().map(|((column, answer), dump)| match &column.rules {
+        Some(rules) => {
+            let reports = reports.get(&rules.version).map_or(&[][..], Vec::as_slice);
+            parity::compare(program, reports, answer, dump, rules)
+        }
+        None => {
+            let why = format!("no rules for {}", series_of(column.release));
+            vec![(parity::Aspect::Verdict, Match::NotCompared(why))]
+        }
     });
     let against_model = against_model.collect();
     let sides: Vec<Side<'_>> =
@@ -218,5 +288,5 @@ pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) ->
     let reports = reports.remove(&rules.version).unwrap_or_else(|| parity::examine(program, &rules));
     let differences = versions::differences(program, &reports, &sides).into_iter();
     let differences = differences.map(|signature| Between { signature, cause: None }).collect();
-    Compared { parity: against_model, differences }
+    Compared { parity: against_model, differences, message: versions::common_message(&sides) }
 }

@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let cache = Cache::of_user();
+    let cache = Cache::of_user()?;
     let mut versions = args.versions.clone();
     if versions.is_empty() {
         versions = KernelVersion::ALL.iter().map(|v| v.name().to_owned()).collect();

@@ -1,20 +1,21 @@
 //! Options of every command that starts guests.
 
+use super::progress::Progress;
 use crate::cli::exit::Failure;
 use crate::cli::items::{self, Item};
 use crate::cli::output::{Output, Tone, note};
-use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Machine, Options, Pool};
+use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Kernel, Machine, Options, Pool};
 use crate::kernel::KernelVersion;
-use crate::program::Program;
+use crate::program::{Loaded, Program};
 use std::path::PathBuf;
 
 /// Which kernels, and how they are run.
 #[derive(clap::Args, Debug)]
 pub struct Guests {
-    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series.
+    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series. May be repeated.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     kernel: Vec<String>,
-    /// A kernel of your own: bzImage or vmlinux.
+    /// A kernel of your own: bzImage or vmlinux. May be repeated, and given together with `--kernel`.
     #[arg(long, value_name = "PATH")]
     image: Vec<PathBuf>,
     /// Guests of each kernel that work at the same time.
@@ -26,7 +27,7 @@ pub struct Guests {
     /// Use the processor's virtualization where a kernel comes up that way, instead of emulation.
     #[arg(long)]
     kvm: bool,
-    /// Added to the kernel's command line, e.g. mitigations=auto.
+    /// Added to the kernel's command line, e.g. mitigations=auto. May be repeated.
     #[arg(long, value_name = "ARG")]
     boot_arg: Vec<String>,
     /// Processor seconds that a load may take.
@@ -40,9 +41,9 @@ pub struct Guests {
 impl Guests {
     /// The kernels that are meant, each once.
     pub fn images(&self) -> Result<Vec<Image>, Failure> {
-        let cache = Cache::of_user();
         let mut images: Vec<Image> = Vec::new();
         for wanted in &self.kernel {
+            let cache = Cache::of_user()?;
             if wanted == "all" {
                 for version in KernelVersion::ALL {
                     images.push(cache.find(version.name())?);
@@ -92,7 +93,7 @@ impl Guests {
         }
         let mut options = self.options();
         options.machine.clock = clock;
-        let pool = Pool::start(&images, options)?;
+        let pool = Progress::new().during("starting kernels", 0, || 0, || Pool::start(&images, options))?;
         for kernel in pool.kernels() {
             if let Some(why) = kernel.not_accelerated() {
                 note(format_args!("{} is emulated: {why}", kernel.name()));
@@ -159,19 +160,45 @@ pub fn each(
     paths: &[PathBuf],
     pool: &Pool,
     ask: &Ask,
-    mut take: impl FnMut(&Item, &Program, &[Answer]) -> Result<(), Failure>,
+    as_json: bool,
+    output: &mut Output,
+    mut take: impl FnMut(&Item, &Program, &[Answer], &mut Output) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let items = items::load(paths)?;
+    skip_unsupported(&items, as_json, output)?;
     let programs: Vec<(&Item, &Program)> = items.iter().filter_map(|item| Some((item, item.program()?))).collect();
-    for chunk in programs.chunks(CHUNK) {
+    let progress = Progress::new();
+    for (n, chunk) in programs.chunks(CHUNK).enumerate() {
         let owned: Vec<Program> = chunk.iter().map(|(_, program)| (*program).clone()).collect();
-        let mut by_kernel: Vec<_> = pool.answer_all(&owned, ask)?.into_iter().map(Vec::into_iter).collect();
+        let answers = asking(&progress, pool, n * CHUNK, programs.len(), || pool.answer_all(&owned, ask))?;
+        let mut by_kernel: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
         for (item, program) in chunk {
             let answers: Vec<Answer> = by_kernel.iter_mut().filter_map(Iterator::next).collect();
-            take(item, program, &answers)?;
+            take(item, program, &answers, output)?;
         }
     }
     Ok(())
+}
+
+/// Asks kernels, with progress: so many of all programs were answered before.
+pub fn asking<T>(progress: &Progress, pool: &Pool, before: usize, all: usize, work: impl FnOnce() -> T) -> T {
+    let names: Vec<&str> = pool.kernels().iter().map(Kernel::name).collect();
+    let answered = || pool.kernels().iter().map(|kernel| kernel.tally().programs).sum::<u64>();
+    let (kernels, start) = (names.len() as u64, answered());
+    let done = || before as u64 * kernels + answered().saturating_sub(start);
+    progress.during(&format!("answers of {}", names.join(", ")), all as u64 * kernels, done, work)
+}
+
+/// Says which programs are passed over because something that they need is not supported.
+pub fn skip_unsupported(items: &[Item], as_json: bool, output: &mut Output) -> Result<usize, Failure> {
+    let mut skipped = 0;
+    for item in items {
+        if let Loaded::Unsupported { name, what, .. } = &item.loaded {
+            skip(name, &format!("not supported: {what}"), as_json, output)?;
+            skipped += 1;
+        }
+    }
+    Ok(skipped)
 }
 
 /// Shows what a kernel printed: the first lines and a panic, with the number of the others.

@@ -14,12 +14,15 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let cache = Cache::of_user();
+    let cache = Cache::of_user()?;
     let images = cache.images();
     if images.is_empty() {
         note(format_args!("no kernels in {}; loopdiff kernel fetch downloads some", cache.kernels().display()));
     }
     for image in images {
+        if let Err(error) = image.check() {
+            note(error);
+        }
         let rules = image.version.map(|v| v.name());
         if args.json {
             output.json(&json!({
@@ -28,11 +31,11 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             continue;
         }
         let modelled = match rules {
-            Some(rules) => format!("compared with the model under the rules of {rules}"),
-            None => "runs programs; the model has no rules for it".to_owned(),
+            Some(rules) => format!("modelled by the rules of {rules}"),
+            None => "the model has no rules for it".to_owned(),
         };
-        let name = output.paint(Tone::Strong, format!("{:10}", image.point));
-        output.line(format_args!("{name} {:32} {modelled}", image.release))?;
+        let name = output.paint(Tone::Strong, format!("{:9}", image.point));
+        output.line(format_args!("{name} {:30} {modelled}", image.release))?;
     }
     Ok(Exit::Fine)
 }

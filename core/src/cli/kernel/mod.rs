@@ -8,10 +8,12 @@ mod fetch;
 pub(super) mod guests;
 mod list;
 mod parity;
+mod progress;
 mod record;
 mod reduce;
 mod report;
 mod run;
+mod summary;
 
 pub(super) use campaign::{Kernels, Sample};
 pub(super) use guests::Guests;

@@ -1,17 +1,20 @@
 //! `loopdiff kernel parity`: the model against kernels, and kernels against each other.
 
 use super::columns::{self, Column};
-use super::comparison::{Between, CHUNK, Compared, Comparison};
-use super::guests::Guests;
+use super::comparison::{Between, CHUNK, Compared, Comparison, Why};
+use super::guests::{self, Guests};
+use super::progress::Progress;
+use super::summary::FailOn;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
 use crate::cli::options::{Jobs, RulesOption};
-use crate::cli::output::Output;
-use crate::guest::Ask;
-use crate::oracle::parity::{Match, Parity};
+use crate::cli::output::{Output, note};
+use crate::guest::{Answer, Ask};
+use crate::oracle::parity::Match;
 use crate::program::Program;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Arguments of `kernel parity`.
 #[derive(clap::Args, Debug)]
@@ -34,55 +37,101 @@ pub struct Args {
     /// Names of programs that are shown for each signature.
     #[arg(long, value_name = "N", default_value_t = 3)]
     examples: usize,
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "model",
+        hide_possible_values = true,
+        help = "What makes the command end with 1, apart from differences that are known: model (in any aspect), \
+                  verdict, errno, message, sites, xlated, stack, count, run (the model, in these alone), kernels (they differ \
+                  from each other), nothing"
+    )]
+    fail_on: Vec<FailOn>,
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     args.rules.check_for_kernels()?;
+    let progress = Progress::new();
     if let Some(folder) = &args.recorded {
         let recorded = columns::recorded(folder)?;
         let mut comparison = Comparison::new(recorded.columns(&args.rules), None, args.jobs);
-        for (programs, answers) in recorded.chunks(CHUNK) {
-            comparison.chunk(&programs, answers, show(args, &recorded.columns(&args.rules), output))?;
+        for (places, programs, answers) in recorded.chunks(CHUNK) {
+            one_chunk(args, &progress, recorded.len(), &mut comparison, (&places, &programs), answers, output)?;
         }
-        return comparison.report(args.json, args.examples, output).map(|()| Exit::Fine);
+        return finish(args, &comparison, output);
     }
-    let pool = args.guests.start()?;
     let items = items::load(&args.paths)?;
-    let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
-    let columns = columns::of_pool(&pool, &args.rules);
-    let mut comparison = Comparison::new(columns.clone(), Some(&pool), args.jobs);
-    for chunk in programs.chunks(CHUNK) {
-        let answers = pool.answer_all(chunk, &Ask::default())?;
-        comparison.chunk(chunk, answers, show(args, &columns, output))?;
+    let pool = args.guests.start()?;
+    guests::skip_unsupported(&items, args.json, output)?;
+    let (places, programs): (Vec<PathBuf>, Vec<Program>) =
+        items.into_iter().filter_map(|item| Some((item.path.clone(), item.into_program()?))).unzip();
+    let mut comparison = Comparison::new(columns::of_pool(&pool, &args.rules), Some(&pool), args.jobs);
+    for (n, (places, chunk)) in places.chunks(CHUNK).zip(programs.chunks(CHUNK)).enumerate() {
+        let ask = || pool.answer_all(chunk, &Ask::default());
+        let answers = guests::asking(&progress, &pool, n * CHUNK, programs.len(), ask)?;
+        one_chunk(args, &progress, programs.len(), &mut comparison, (places, chunk), answers, output)?;
     }
-    comparison.report(args.json, args.examples, output).map(|()| Exit::Fine)
+    finish(args, &comparison, output)
 }
 
-/// Writes the differences of a program, where JSON is wanted.
-fn show<'a>(
-    args: &'a Args,
-    columns: &'a [Column<'a>],
-    output: &'a mut Output,
-) -> impl FnMut(&str, &Compared) -> Result<(), Failure> + 'a {
-    move |name, compared| {
-        if !args.json {
-            return Ok(());
-        }
-        for (column, parity) in columns.iter().zip(&compared.parity) {
-            let mut lines = parity.iter().flat_map(|parity| differences(column.label, name, parity));
-            lines.try_for_each(|line| output.json(&line))?;
-        }
-        compared.differences.iter().try_for_each(|Between { signature, cause }| {
-            output.json(&json!({ "between": { "name": name, "signature": signature, "cause": cause } }))
+/// Compares some programs, with progress.
+fn one_chunk(
+    args: &Args,
+    progress: &Progress,
+    all: usize,
+    comparison: &mut Comparison<'_>,
+    (places, programs): (&[PathBuf], &[Program]),
+    answers: Vec<Vec<Answer>>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let columns = comparison.columns();
+    let compared = AtomicU64::new(comparison.programs());
+    let work = || {
+        comparison.chunk_of(programs, places, answers, |program, found, why| {
+            compared.fetch_add(1, Ordering::Relaxed);
+            if args.json { show(&columns, &program.name, found, why, output) } else { Ok(()) }
         })
-    }
+    };
+    progress.during("comparing with the model", all as u64, || compared.load(Ordering::Relaxed), work)
 }
-fn differences<'a>(kernel: &'a str, name: &'a str, parity: &'a Parity) -> impl Iterator<Item = Value> + 'a {
-    parity.iter().filter_map(move |(aspect, result)| match result {
-        Match::Different { signature, evidence } => Some(json!({ "difference": {
-            "kernel": kernel, "name": name, "aspect": aspect.name(),
-            "signature": signature, "evidence": evidence,
-        } })),
-        Match::Same | Match::NotCompared(_) => None,
-    })
+
+/// Reports, and says why the command fails if it does.
+fn finish(args: &Args, comparison: &Comparison<'_>, output: &mut Output) -> Result<Exit, Failure> {
+    comparison.report(args.json, args.examples, output)?;
+    output.flush()?;
+    let failures = comparison.found().failures(&args.fail_on);
+    failures.iter().for_each(|why| note(format_args!("loopdiff: {why}")));
+    Ok(if failures.is_empty() { Exit::Fine } else { Exit::Found })
+}
+
+/// Writes the differences of a program as JSON.
+fn show(
+    columns: &[Column<'_>],
+    name: &str,
+    compared: &Compared,
+    why: &Why<'_>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    for (column, parity) in columns.iter().zip(&compared.parity) {
+        for (aspect, result) in parity {
+            let Match::Different { signature, evidence } = result else { continue };
+            output.json(&json!({ "difference": {
+                "kernel": column.label, "name": name, "aspect": aspect.name(),
+                "signature": signature, "evidence": evidence, "known": why.of_model(column, signature),
+            } }))?;
+        }
+    }
+    for Between { signature, cause } in &compared.differences {
+        let known = why.between(signature);
+        output.json(&json!({ "between": { "name": name, "signature": signature, "cause": cause, "known": known } }))?;
+    }
+    match &compared.message {
+        Some(signature) => {
+            let known = why.between(signature);
+            output.json(&json!({ "message": { "name": name, "signature": signature, "known": known } }))
+        }
+        None => Ok(()),
+    }
 }

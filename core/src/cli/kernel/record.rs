@@ -1,6 +1,7 @@
 //! `loopdiff kernel record`: answers in files, for tests without guests.
 
-use super::guests::Guests;
+use super::guests::{self, Guests};
+use super::progress::Progress;
 use crate::campaign::write_whole;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
@@ -34,8 +35,10 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if labels.len() < pool.kernels().len() {
         return Err(Failure::Usage("two kernels of one series cannot be recorded into one folder".to_owned()));
     }
+    let progress = Progress::new();
     for path in &args.paths {
         let items = items::load(std::slice::from_ref(path))?;
+        guests::skip_unsupported(&items, false, output)?;
         let (places, programs): (Vec<String>, Vec<Program>) = items
             .into_iter()
             .map(|item| (place_of(&item.path, path), item))
@@ -54,7 +57,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         };
         let new: Vec<usize> = (0..programs.len()).filter(|n| !old.iter().all(|old| has(old, *n))).collect();
         let asked: Vec<Program> = new.iter().filter_map(|n| programs.get(*n).cloned()).collect();
-        let answers = ask_twice(&pool, &asked)?;
+        let answers = ask_twice(&progress, &pool, &asked)?;
         for ((kernel, answers), old) in pool.kernels().iter().zip(answers).zip(&old) {
             let file = file_of(kernel);
             let folder = file.parent().unwrap_or(&args.out);
@@ -99,10 +102,11 @@ fn place_of(file: &Path, named: &Path) -> String {
 }
 
 /// Answers of each kernel without what belongs to one boot: asked a second time, in the other order.
-fn ask_twice(pool: &Pool, programs: &[Program]) -> Result<Vec<Vec<Answer>>, Failure> {
+fn ask_twice(progress: &Progress, pool: &Pool, programs: &[Program]) -> Result<Vec<Vec<Answer>>, Failure> {
     let backwards: Vec<Program> = programs.iter().rev().cloned().collect();
-    let first = pool.answer_all(programs, &Ask::default())?;
-    let second = pool.answer_all(&backwards, &Ask::default())?;
+    let (one, all) = (programs.len(), 2 * programs.len());
+    let first = guests::asking(progress, pool, 0, all, || pool.answer_all(programs, &Ask::default()))?;
+    let second = guests::asking(progress, pool, one, all, || pool.answer_all(&backwards, &Ask::default()))?;
     let by_kernel = pool.kernels().iter().zip(first.iter().zip(&second));
     Ok(by_kernel.map(|(kernel, (first, second))| settled(kernel, first, second)).collect())
 }

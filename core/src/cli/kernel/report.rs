@@ -1,155 +1,216 @@
-//! What a comparison has found, as tables and as JSON.
+//! What a comparison has found, as tables for people: 80 columns, the worst first.
 
 use super::columns::Column;
+use super::summary::{Counts, Found, OfKernel, sides};
 use crate::campaign::Difference;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Tone};
-use crate::guest::Kernel;
-use crate::oracle::parity::{Aspect, ParityTally};
-use serde_json::{Map, Value, json};
+use crate::oracle::parity::Aspect;
+use crate::oracle::severity;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
-/// What was found: by kernel, and between them by signature.
-#[derive(Clone, Copy)]
-pub struct Found<'a> {
-    /// The kernels.
-    pub columns: &'a [Column<'a>],
-    /// How the model agrees with each of them.
-    pub tallies: &'a [ParityTally],
-    /// In what they differ from each other.
-    pub groups: &'a BTreeMap<String, Difference>,
-}
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+/// Columns of the names of aspects.
+const NAMES: usize = 8;
+/// Causes that are shown of a difference.
+const CAUSES: usize = 3;
 
-/// Tables for people, with the names of so many programs for each signature.
-pub fn tables(
-    Found { columns, tallies, groups }: Found<'_>,
-    examples: usize,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    agreement(columns, tallies, output)?;
-    for (column, tally) in columns.iter().zip(tallies) {
-        let heading = format!("{}: the model and the kernel differ", column.label);
-        list(&heading, &tally.signatures, examples, output)?;
-        for (why, count) in &tally.not_compared {
-            output.line(output.paint(Tone::Faint, format!("{count:>6}  not compared, {why}")))?;
-        }
+/// Tables, with the names of so many programs for each signature.
+pub fn tables(found: Found<'_>, examples: usize, output: &mut Output) -> Result<(), Failure> {
+    agreement(found.columns, found.of_kernels, output)?;
+    for (column, of_kernel) in found.columns.iter().zip(found.of_kernels) {
+        against_model(column, of_kernel, examples, output)?;
     }
-    if columns.len() > 1 {
-        between(groups, examples, output)?;
+    let differences: Vec<_> = found.differences().collect();
+    if found.columns.len() > 1 {
+        between("kernels differ from each other", found.columns, differences, examples, output)?;
+    }
+    let messages: Vec<_> = found.messages().collect();
+    if !messages.is_empty() {
+        between("what every kernel says alike", found.columns, messages, examples, output)?;
     }
     Ok(())
 }
 
-/// Summaries as JSON, a line a kernel and one for what lies between them.
-pub fn summaries(Found { columns, tallies, groups }: Found<'_>, output: &mut Output) -> Result<(), Failure> {
-    let counts = |all: &BTreeMap<String, Vec<String>>| -> Map<String, Value> {
-        all.iter().map(|(signature, names)| (signature.clone(), names.len().into())).collect()
-    };
-    let of_groups = |value: fn(&Difference) -> Value| -> Map<String, Value> {
-        groups.iter().map(|(signature, group)| (signature.clone(), value(group))).collect()
-    };
-    for (column, tally) in columns.iter().zip(tallies) {
-        let aspects: Map<String, Value> = tally
-            .aspects
-            .iter()
-            .map(|(aspect, [same, different, not])| {
-                let counts = json!({ "same": same, "different": different, "not_compared": not });
-                (aspect.name().to_owned(), counts)
-            })
-            .collect();
-        output.json(&json!({ "summary": {
-            "kernel": column.label, "release": column.release, "programs": tally.programs,
-            "aspects": aspects, "signatures": counts(&tally.signatures), "not_compared": tally.not_compared,
-            "guest": column.guest.map(speed),
-        } }))?;
-    }
-    output.json(&json!({ "summary": {
-        "between": of_groups(|group| group.names.len().into()), "causes": of_groups(|group| json!(group.causes)),
-    } }))
-}
-
-fn speed(kernel: &Kernel) -> Value {
-    let tally = kernel.tally();
-    let rate = tally.programs as f64 / tally.cpu_seconds.max(1e-9);
-    json!({
-        "programs": tally.programs, "guests": tally.guests, "flukes": tally.flukes,
-        "cpu_seconds": tally.cpu_seconds, "programs_per_cpu_second": rate.round(),
-    })
-}
-
-/// Shares of agreement, a column a kernel.
-fn agreement(columns: &[Column<'_>], tallies: &[ParityTally], output: &mut Output) -> Result<(), Failure> {
-    let mut head = format!("{:10}", "");
-    for column in columns {
-        head += &format!("{:>24}", column.point);
-    }
-    let head = output.paint(Tone::Strong, head);
-    output.line(head)?;
-    for aspect in Aspect::ALL {
-        let mut row = format!("{:10}", aspect.name());
-        for tally in tallies {
-            let [same, different, _] = tally.aspects.get(&aspect).copied().unwrap_or_default();
-            let all = same + different;
-            let share = 100.0 * same as f64 / all.max(1) as f64;
-            row += &if all == 0 {
-                format!("{:>24}", "-")
-            } else {
-                format!("{:>24}", format!("{same}/{all} {share:6.2} %"))
-            };
+/// Shares of agreement, a column a kernel; as many kernels beside each other as there is space for.
+fn agreement(columns: &[Column<'_>], of_kernels: &[OfKernel], output: &mut Output) -> Result<(), Failure> {
+    let cells: Vec<Vec<String>> = columns.iter().zip(of_kernels).map(|(column, of)| cells_of(column, of)).collect();
+    let width = 2 + cells.iter().flatten().map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let beside = (WIDTH.saturating_sub(NAMES) / width).max(1);
+    for (n, some) in cells.chunks(beside).enumerate() {
+        if n > 0 {
+            output.line("")?;
         }
-        output.line(row)?;
+        let names = [""].into_iter().chain(Aspect::ALL.map(Aspect::name)).chain(["guests"]);
+        for (row, name) in names.enumerate() {
+            let cells: Vec<&str> = some.iter().filter_map(|cells| cells.get(row)).map(String::as_str).collect();
+            if cells.iter().all(|cell| cell.is_empty()) {
+                continue;
+            }
+            let line: String = cells.iter().map(|cell| format!("{cell:>width$}")).collect();
+            let line = format!("{name:NAMES$}{line}");
+            output.line(if row == 0 { output.paint(Tone::Strong, line) } else { line })?;
+        }
     }
-    let mut row = format!("{:10}", "guests");
-    for column in columns {
-        let Some(kernel) = column.guest else { return Ok(()) };
-        let tally = kernel.tally();
-        let rate = tally.programs as f64 / tally.cpu_seconds.max(1e-9);
-        row += &format!("{:>24}", format!("{rate:.0} programs/CPU-s"));
-    }
-    output.line(row)
+    Ok(())
 }
 
-/// Differences between kernels by how many programs have them, each with its causes.
-fn between(groups: &BTreeMap<String, Difference>, examples: usize, output: &mut Output) -> Result<(), Failure> {
-    const CAUSES: usize = 3;
-    let total: usize = groups.values().map(|group| group.names.len()).sum();
-    let heading = output.paint(Tone::Strong, "kernels differ from each other");
-    output.line(format_args!("\n{heading}: {total} in {} groups", groups.len()))?;
-    let mut all: Vec<_> = groups.iter().collect();
-    all.sort_by_key(|(_, group)| Reverse(group.names.len()));
-    for (signature, group) in all {
-        line(signature, &group.names, examples, output)?;
+/// A kernel's column, from its name down.
+fn cells_of(column: &Column<'_>, OfKernel { tally, .. }: &OfKernel) -> Vec<String> {
+    let share = |aspect: Aspect| {
+        let [same, different, _] = tally.aspects.get(&aspect).copied().unwrap_or_default();
+        match same + different {
+            0 => "-".to_owned(),
+            all => format!("{same}/{all} {:.2} %", 100.0 * same as f64 / all as f64),
+        }
+    };
+    let speed = column.guest.map(|kernel| {
+        let tally = kernel.tally();
+        format!("{:.0}/CPU-s", tally.programs as f64 / tally.cpu_seconds.max(1e-9))
+    });
+    // Two images of one release are told apart by their names.
+    let name = if column.label.contains('/') { column.label } else { column.point };
+    [name.to_owned()].into_iter().chain(Aspect::ALL.map(share)).chain([speed.unwrap_or_default()]).collect()
+}
+
+/// What differs between the model and a kernel, and what was not compared.
+fn against_model(
+    column: &Column<'_>,
+    OfKernel { tally, known, .. }: &OfKernel,
+    examples: usize,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let heading = if tally.compared() == 0 {
+        let what = output.paint(Tone::Bad, "nothing was compared with the model");
+        format!("{}: {what}", column.label)
+    } else {
+        let total: usize = tally.signatures.values().map(Vec::len).sum();
+        let heading = output.paint(Tone::Strong, format!("{}: the model and the kernel differ", column.label));
+        let known: usize = known.values().flat_map(Counts::values).sum();
+        let known = if known > 0 { format!(", {known} of them known") } else { String::new() };
+        format!("{heading}: {total} in {} groups{known}", tally.signatures.len())
+    };
+    output.line(format_args!("\n{heading}"))?;
+    let mut all: Vec<_> = tally.signatures.iter().collect();
+    all.sort_by_key(|(signature, names)| (severity(signature), Reverse(names.len())));
+    for (signature, names) in all {
+        folded(&counted(names.len()), signature, None, output)?;
+        known_lines(known.get(signature), output)?;
+        example_lines(names, examples, output)?;
+    }
+    for (why, count) in &tally.not_compared {
+        let (aspect, why) = why.split_once(": ").unwrap_or(("", why));
+        folded(&counted(count), &format!("{aspect} not compared: {why}"), Some(Tone::Faint), output)?;
+    }
+    Ok(())
+}
+
+/// What kernels do, each with its causes, and with what is known of it.
+fn between(
+    heading: &str,
+    columns: &[Column<'_>],
+    mut groups: Vec<(&str, &Difference)>,
+    examples: usize,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let count = |groups: &[(&str, &Difference)], wanted: fn(&Difference) -> bool| -> usize {
+        groups.iter().filter(|(_, group)| wanted(group)).map(|(_, group)| group.names.len()).sum()
+    };
+    let (total, known) = (count(&groups, |_| true), count(&groups, |group| group.known.is_some()));
+    let known = if known > 0 { format!(", {known} of them known") } else { String::new() };
+    let heading = output.paint(Tone::Strong, heading);
+    output.line(format_args!("\n{heading}: {total} in {} groups{known}", groups.len()))?;
+    groups.sort_by_key(|(signature, group)| (severity(signature), Reverse(group.names.len())));
+    for (signature, group) in groups {
+        let (what, sides) = sides(signature, columns);
+        output.line(format_args!("{:>6}  {what}", group.names.len()))?;
+        for (kernels, did) in sides {
+            folded(SIDE, &format!("{}: {did}", kernels.join(", ")), None, output)?;
+        }
         let mut causes: Vec<_> = group.causes.iter().collect();
         causes.sort_by_key(|(_, count)| Reverse(**count));
         for (cause, count) in causes.iter().take(CAUSES) {
-            output.line(format_args!("        {count:>6}  {}", output.paint(Tone::Good, cause)))?;
+            folded(DETAIL, &format!("cause, {count} times: {cause}"), Some(Tone::Good), output)?;
         }
         if causes.len() > CAUSES {
-            output.line(output.paint(Tone::Faint, format!("                {} more causes", causes.len() - CAUSES)))?;
+            output.line(output.paint(Tone::Faint, format!("        {} more causes", causes.len() - CAUSES)))?;
         }
+        if let Some(known) = &group.known {
+            folded(DETAIL, &format!("known: {known}"), Some(Tone::Good), output)?;
+        }
+        example_lines(&group.names, examples, output)?;
     }
     Ok(())
 }
 
-/// A signature, how many programs have it, and the first of them.
-fn line(signature: &str, names: &[String], examples: usize, output: &mut Output) -> Result<(), Failure> {
-    let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
-    let shown = output.paint(Tone::Faint, shown.join(" "));
-    output.line(format_args!("{:>6}  {signature}  {shown}", names.len()))
+fn known_lines(known: Option<&Counts>, output: &mut Output) -> Result<(), Failure> {
+    for (why, count) in known.into_iter().flatten() {
+        folded(DETAIL, &format!("{count} known: {why}"), Some(Tone::Good), output)?;
+    }
+    Ok(())
 }
 
-/// Signatures by how many programs they have.
-fn list(
-    heading: &str,
-    signatures: &BTreeMap<String, Vec<String>>,
-    examples: usize,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let heading = output.paint(Tone::Strong, heading);
-    let total: usize = signatures.values().map(Vec::len).sum();
-    output.line(format_args!("\n{heading}: {total} in {} groups", signatures.len()))?;
-    let mut all: Vec<_> = signatures.iter().collect();
-    all.sort_by_key(|(_, names)| Reverse(names.len()));
-    all.into_iter().try_for_each(|(signature, names)| line(signature, names, examples, output))
+/// The first programs, as many as fit.
+fn example_lines(names: &[String], examples: usize, output: &mut Output) -> Result<(), Failure> {
+    if examples == 0 {
+        return Ok(());
+    }
+    let shown: Vec<&str> = names.iter().take(examples).map(String::as_str).collect();
+    folded(DETAIL, &shown.join(" "), Some(Tone::Faint), output)
+}
+
+/// Text behind what stands in front of it, over as many lines as it needs.
+fn folded(front: &str, text: &str, tone: Option<Tone>, output: &mut Output) -> Result<(), Failure> {
+    let indent = front.chars().count();
+    for (n, line) in fold(text, WIDTH.saturating_sub(indent)).into_iter().enumerate() {
+        // What goes on stands behind what it belongs to.
+        let front = if n > 0 { " ".repeat(indent + HANG) } else { front.to_owned() };
+        let line = format!("{front}{line}");
+        let line = tone.map_or_else(|| line.clone(), |tone| output.paint(tone, &line));
+        output.line(line)?;
+    }
+    Ok(())
+}
+
+/// A number of programs, in front of what they have.
+fn counted(count: impl std::fmt::Display) -> String {
+    format!("{count:>6}  ")
+}
+
+const DETAIL: &str = "        ";
+const SIDE: &str = "          ";
+
+/// Columns by which lines after the first stand further right.
+const HANG: usize = 2;
+
+/// Lines of words, none longer than the width, where no word is; the first may have all of it.
+fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let width = if lines.len() > 1 { width.saturating_sub(HANG) } else { width };
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_folded_between_words() {
+        assert_eq!(fold("one two three four", 9), ["one two", "three", "four"]);
+        assert_eq!(fold("a longerthanall b", 6), ["a", "longerthanall", "b"]);
+        assert_eq!(fold("", 6), [""]);
+        let text = "word ".repeat(100);
+        assert!(fold(&text, 40).iter().enumerate().all(|(n, line)| line.len() <= if n > 0 { 38 } else { 40 }));
+    }
 }

@@ -55,7 +55,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         jit: if args.no_jit { Jit::Off } else { Jit::On },
         ..Ask::default()
     };
-    guests::each(&args.paths, &pool, &ask, |item, program, answers| {
+    guests::each(&args.paths, &pool, &ask, args.json, output, |item, program, answers, output| {
         if !args.json {
             let name = output.paint(Tone::Strong, &program.name);
             let place = output.paint(Tone::Faint, item.path.display());

@@ -6,6 +6,7 @@ use crate::btf::Linkage;
 use crate::isa::{Insn, InsnIdx};
 use crate::kernel::{KernelVersion, Rules};
 use crate::program::{Func, MapDef, Program};
+use crate::skip::{needed, variable};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::fs::File;
@@ -89,10 +90,7 @@ fn refusal(label: &Value) -> Option<(i32, String)> {
 #[test]
 #[expect(clippy::print_stderr, reason = "the counts are what this test is read for")]
 fn refusals_before_the_walk_are_those_of_kernels() {
-    let Some(folder) = std::env::var_os("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS names no folder of recorded answers");
-        return;
-    };
+    let Some(folder) = needed("labels", variable("LOOPDIFF_LABELS")) else { return };
     let folder = Path::new(&folder);
     let programs: Vec<Program> = lines(&folder.join("programs.jsonl.gz")).iter().map(program).collect();
     for version in KernelVersion::ALL {
