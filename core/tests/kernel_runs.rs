@@ -4,7 +4,7 @@
 //! Every accepted program is run in its original form, with all the stack that a frame can have, on every input, and
 //! return value, maps and context are compared with what the kernel gave. Bytes that come from addresses are left out.
 
-#![allow(clippy::print_stderr, reason = "says what it skips and what differs")]
+#![allow(clippy::print_stderr, reason = "says what differs")]
 
 use flate2::read::GzDecoder;
 use loopdiff::exec::{
@@ -23,11 +23,9 @@ use std::path::Path;
 const AGREE_PER_MILLE: usize = 998;
 
 #[test]
+#[ignore = "needs recordings that are in no checkout: LOOPDIFF_LABELS=FOLDER cargo test -- --ignored"]
 fn agrees_with_recorded_kernels() {
-    let Some(dir) = std::env::var_os("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS is not set");
-        return;
-    };
+    let dir = std::env::var_os("LOOPDIFF_LABELS").expect("LOOPDIFF_LABELS");
     let dir = Path::new(&dir);
     let programs: Vec<Program> = lines(&dir.join("programs.jsonl.gz")).iter().map(program).collect();
     for version in KernelVersion::ALL {

@@ -1,11 +1,12 @@
 //! `loopdiff explain`: which single fact turns the answers of neighbouring kernels.
 
 use super::exit::{Exit, Failure};
-use super::items::{self, Item};
+use super::items::{self, Item, Style, Task};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone};
 use crate::kernel::{Difference, KernelVersion, Rules};
 use crate::oracle::{Answer, Aspect, Cause, Change, Options, explain};
+use crate::program::shown;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -32,24 +33,24 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return list_facts(args, output);
     }
     let versions = args.versions();
-    let items = items::load(&args.paths)?;
-    let work = |item: &Item| {
-        let program = item.program()?;
+    let items = items::load(&args.paths, output)?;
+    let work = |task: &Task<'_>| {
+        let program = task.item.program()?;
         let rules = |version| args.rules.rules(version);
         let answers: Vec<Answer> = versions.iter().map(|v| Answer::of(program, &rules(*v))).collect();
         Some((answers, explain(program, &versions, rules, &Aspect::ALL, Options::default())))
     };
-    items::in_order(&items, args.jobs, work, |n, found| match (items.get(n), found) {
-        (Some(item), Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),
-        (Some(item), Some((answers, changes))) => describe(item, &versions, &answers, &changes, output),
-        (Some(item), None) if args.json => {
-            output.json(&super::json::not_a_program(&item.loaded, KernelVersion::NEWEST))
-        }
-        (Some(item), None) => {
-            output.line(output.paint(Tone::Strong, item.loaded.name()))?;
+    let newest = versions.last().copied().unwrap_or(KernelVersion::NEWEST);
+    let tasks: Vec<Task<'_>> = items.iter().map(|item| Task { item, version: newest }).collect();
+    let style = if args.json { Style::Json } else { Style::Bare };
+    items::answer(&tasks, args.jobs, style, output, work, |task, found, output| match (task.item, found) {
+        (item, Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),
+        (item, Some((answers, changes))) => describe(item, &versions, &answers, &changes, output),
+        (_, None) if args.json => output.json(&super::json::not_a_program(task)),
+        (item, None) => {
+            heading(item, output)?;
             super::verify::describe_unsupported(&item.loaded, output)
         }
-        (None, _) => Ok(()),
     })?;
     Ok(Exit::Fine)
 }
@@ -63,6 +64,12 @@ impl Args {
     }
 }
 
+fn heading(item: &Item, output: &mut Output) -> Result<(), Failure> {
+    let name = output.paint(Tone::Strong, shown(item.loaded.name()));
+    let place = output.paint(Tone::Faint, shown(&item.path.to_string_lossy()));
+    output.line(format_args!("{name}  {place}"))
+}
+
 fn describe(
     item: &Item,
     versions: &[KernelVersion],
@@ -70,13 +77,12 @@ fn describe(
     changes: &[Change],
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let name = output.paint(Tone::Strong, item.loaded.name());
-    output.line(format_args!("{name}  {}", output.paint(Tone::Faint, item.path.display())))?;
+    heading(item, output)?;
     for (version, answer) in versions.iter().zip(answers) {
         let mut parts = vec![answer.describe(Aspect::Verdict), answer.describe(Aspect::Inlining)];
         parts.push(answer.describe(Aspect::Count));
         parts.retain(|part| !part.is_empty());
-        output.line(format_args!("  {version:<5} {}", parts.join("; ")))?;
+        output.line(format_args!("  {version:<5} {}", shown(&parts.join("; "))))?;
     }
     if changes.is_empty() {
         return output.line("  nothing differs");
@@ -123,7 +129,7 @@ fn json_line(
         })
     };
     let changes: Vec<Value> = changes.iter().map(change).collect();
-    output.json(&json!({ "name": item.loaded.name(), "answers": answers, "changes": changes }))
+    output.json(&json!({ "name": item.loaded.name(), "case": item.path.display().to_string(), "answers": answers, "changes": changes }))
 }
 
 /// All facts as a table, or a line of JSON each.

@@ -3,7 +3,7 @@
 use super::check::summary_json;
 use super::exit::{Exit, Failure};
 use super::kernel::{Guests, KernelCampaign, Sample};
-use super::options::{Jobs, RulesOption};
+use super::options::{Jobs, RulesOption, share};
 use super::output::{Output, Tone, note};
 use crate::campaign::{Campaign, CampaignError, Config, Folder, Known, Limit, StoreError, Summary, case_options};
 use crate::oracle::Tally;
@@ -52,10 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4000)]
     reduce_attempts: u32,
     /// Fail when less than that many percent of cases are accepted, under any rules.
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
     accepted_min: Option<f64>,
     /// Fail when less than that many percent of accepted programs hold an inlined loop.
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
     inlined_min: Option<f64>,
 }
 
@@ -167,9 +167,9 @@ impl Progress {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| {
             let (length, template) = match (limit.count, limit.time) {
-                (Some(count), _) => (count, "{bar:24} {percent}% {msg}"),
-                (None, Some(time)) => (time.as_secs(), "{bar:24} {eta} left, {msg}"),
-                (None, None) => (0, "{spinner} {msg}"),
+                (Some(count), _) => (count, "{bar:16} {percent}% {wide_msg}"),
+                (None, Some(time)) => (time.as_secs(), "{bar:16} {eta} left, {wide_msg}"),
+                (None, None) => (0, "{spinner} {wide_msg}"),
             };
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(length).with_style(style)

@@ -1,5 +1,6 @@
 //! What an oracle says.
 
+use crate::caught::Panic;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,6 +53,18 @@ pub struct Finding {
     pub evidence: String,
     /// The input, by index; `None` when it is not about a run.
     pub input: Option<usize>,
+}
+
+impl Finding {
+    /// A panic of ours, which is a mistake whatever the input.
+    pub fn of_panic(panic: &Panic) -> Finding {
+        Finding {
+            class: Class::Internal,
+            signature: format!("internal:panic:{}", panic.place),
+            evidence: panic.to_string(),
+            input: None,
+        }
+    }
 }
 
 /// Why nothing was compared.

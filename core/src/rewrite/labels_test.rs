@@ -140,12 +140,10 @@ fn explains(program: &Program, facts: &Facts, rules: &Rules, text: &str) -> bool
 
 /// Kernels from 6.12 on refuse programs that 6.1 accepts, because of callbacks that never run; they print an index.
 #[test]
+#[ignore = "needs recordings that are in no checkout: LOOPDIFF_LABELS=FOLDER cargo test -- --ignored"]
 #[allow(clippy::print_stderr)]
 fn late_refusals_of_real_kernels_agree() {
-    let Ok(folder) = std::env::var("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS is not set");
-        return;
-    };
+    let folder = std::env::var("LOOPDIFF_LABELS").expect("LOOPDIFF_LABELS");
     let programs: Vec<Program> = lines(&folder, "programs").iter().map(program).collect();
     let oldest = lines(&folder, "kernel-6.1");
     for version in [KernelVersion::V6_18, KernelVersion::V7_3] {
@@ -170,12 +168,10 @@ fn late_refusals_of_real_kernels_agree() {
 }
 
 #[test]
+#[ignore = "needs recordings that are in no checkout: LOOPDIFF_LABELS=FOLDER cargo test -- --ignored"]
 #[allow(clippy::print_stderr)]
 fn dumps_of_real_kernels_agree() {
-    let Ok(folder) = std::env::var("LOOPDIFF_LABELS") else {
-        eprintln!("skipped: LOOPDIFF_LABELS is not set");
-        return;
-    };
+    let folder = std::env::var("LOOPDIFF_LABELS").expect("LOOPDIFF_LABELS");
     let programs: Vec<Program> = lines(&folder, "programs").iter().map(program).collect();
     for version in KernelVersion::ALL {
         let rules = Rules::of(version);

@@ -38,7 +38,7 @@ struct Left<'a> {
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let pool = args.guests.start()?;
     let mut exit = Exit::Fine;
-    for item in items::load(&args.paths)? {
+    for item in items::load(&args.paths, output)? {
         let Some(program) = item.program() else { continue };
         let name = &program.name;
         let twins = match twin::twins(program) {

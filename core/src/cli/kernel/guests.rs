@@ -1,27 +1,29 @@
 //! Options of every command that starts guests.
 
 use crate::cli::exit::Failure;
-use crate::cli::items::{self, Item};
+use crate::cli::items::Item;
 use crate::cli::output::{Output, Tone, note};
 use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Machine, Options, Pool};
 use crate::kernel::KernelVersion;
-use crate::program::Program;
+use crate::program::{Program, shown};
 use std::path::PathBuf;
 
 /// Which kernels, and how they are run.
 #[derive(clap::Args, Debug)]
 pub struct Guests {
-    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series.
+    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series. May be repeated,
+    /// or several with commas between them.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     kernel: Vec<String>,
-    /// A kernel of your own: bzImage or vmlinux.
+    /// A kernel of your own: bzImage or vmlinux. May be repeated.
     #[arg(long, value_name = "PATH")]
     image: Vec<PathBuf>,
     /// Guests of each kernel that work at the same time.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    guests: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    guests: u16,
     /// Memory of a guest.
-    #[arg(long, value_name = "MIB", default_value_t = Machine::default().memory_mib)]
+    #[arg(long, value_name = "MIB", default_value_t = Machine::default().memory_mib,
+          value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
     memory: u32,
     /// Use the processor's virtualization where a kernel comes up that way, instead of emulation.
     #[arg(long)]
@@ -30,10 +32,12 @@ pub struct Guests {
     #[arg(long, value_name = "ARG")]
     boot_arg: Vec<String>,
     /// Processor seconds that a load may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().load_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().load_seconds,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
     load_timeout: u32,
     /// Processor seconds that a test run may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().run_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().run_seconds,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
     run_timeout: u32,
 }
 
@@ -72,7 +76,7 @@ impl Guests {
                 boot_args: self.boot_arg.clone(),
                 ..Machine::default()
             },
-            guests_per_kernel: self.guests.max(1),
+            guests_per_kernel: self.guests.into(),
             load_seconds: self.load_timeout,
             run_seconds: self.run_timeout,
             ..Options::default()
@@ -110,14 +114,13 @@ impl Guests {
 /// Programs that are answered before the first of them is shown.
 const CHUNK: usize = 512;
 
-/// Reads programs, asks all kernels about them, and hands on each with its answers, by kernel.
+/// Asks all kernels about programs, and hands on each with its answers, by kernel.
 pub fn each(
-    paths: &[PathBuf],
+    items: &[Item],
     pool: &Pool,
     ask: &Ask,
     mut take: impl FnMut(&Item, &Program, &[Answer]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let items = items::load(paths)?;
     let programs: Vec<(&Item, &Program)> = items.iter().filter_map(|item| Some((item, item.program()?))).collect();
     for chunk in programs.chunks(CHUNK) {
         let owned: Vec<Program> = chunk.iter().map(|(_, program)| (*program).clone()).collect();
@@ -148,6 +151,6 @@ pub fn skip(name: &str, why: &str, as_json: bool, output: &mut Output) -> Result
     if as_json {
         output.json(&serde_json::json!({ "name": name, "skipped": why }))
     } else {
-        output.line(format_args!("{name}: skipped: {why}"))
+        output.line(format_args!("{}: skipped: {}", shown(name), shown(why)))
     }
 }

@@ -44,7 +44,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return comparison.report(args.json, args.examples, output).map(|()| Exit::Fine);
     }
     let pool = args.guests.start()?;
-    let items = items::load(&args.paths)?;
+    let items = items::load(&args.paths, output)?;
     let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
     let columns = columns::of_pool(&pool);
     let mut comparison = Comparison::new(columns.clone(), Some(&pool), args.jobs);

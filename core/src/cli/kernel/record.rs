@@ -35,7 +35,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return Err(Failure::Usage("two kernels of one series cannot be recorded into one folder".to_owned()));
     }
     for path in &args.paths {
-        let items = items::load(std::slice::from_ref(path))?;
+        let items = items::load(std::slice::from_ref(path), output)?;
         let (places, programs): (Vec<String>, Vec<Program>) = items
             .into_iter()
             .map(|item| (place_of(&item.path, path), item))
