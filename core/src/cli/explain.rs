@@ -132,35 +132,29 @@ fn json_line(
     output.json(&json!({ "name": item.loaded.name(), "case": item.path.display().to_string(), "answers": answers, "changes": changes }))
 }
 
-/// All facts as a table, or a line of JSON each.
+/// All facts, with the value of the oldest version and from which versions on it is another; or a line of JSON each.
 fn list_facts(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let versions = args.versions();
     let rules: Vec<Vec<String>> =
         versions.iter().map(|v| args.rules.rules(*v).facts().into_iter().map(|f| f.value).collect()).collect();
     let names: Vec<String> = Rules::of(KernelVersion::NEWEST).facts().into_iter().map(|f| f.name).collect();
-    let value = |version: usize, fact: usize| rules.get(version).and_then(|r| r.get(fact)).map_or("", String::as_str);
-    let width = |cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or(0);
-    let name_width = width(&mut names.iter().map(String::len));
-    let widths: Vec<usize> =
-        (0..versions.len()).map(|v| width(&mut (0..names.len()).map(|f| value(v, f).len()))).collect();
-    if !args.json {
-        let heads = versions.iter().zip(&widths).map(|(v, width)| format!("{:<width$}", v.name()));
-        let line = format!("{:<name_width$}  {}", "fact", heads.collect::<Vec<_>>().join("  "));
-        output.line(output.paint(Tone::Strong, line.trim_end()))?;
-    }
+    let width = names.iter().map(String::len).max().unwrap_or(0);
     for (n, name) in names.iter().enumerate() {
+        let values = versions.iter().zip(&rules).map(|(v, rules)| (v.name(), rules.get(n).map_or("", String::as_str)));
         if args.json {
-            let values: serde_json::Map<String, Value> = versions
-                .iter()
-                .enumerate()
-                .map(|(v, version)| (version.name().to_owned(), value(v, n).into()))
-                .collect();
+            let values: serde_json::Map<String, Value> =
+                values.map(|(v, value)| (v.to_owned(), value.into())).collect();
             output.json(&json!({ "fact": name, "values": values }))?;
             continue;
         }
-        let cells = widths.iter().enumerate().map(|(v, width)| format!("{:<width$}", value(v, n)));
-        let line = format!("{name:<name_width$}  {}", cells.collect::<Vec<_>>().join("  "));
-        output.line(line.trim_end())?;
+        let mut values: Vec<(&str, &str)> = values.collect();
+        values.dedup_by_key(|(_, value)| *value);
+        let values: Vec<String> = values.iter().map(|(v, value)| format!("{v} {value}")).collect();
+        output.line(format_args!(
+            "{}  {}",
+            output.paint(Tone::Strong, format!("{name:<width$}")),
+            values.join(", ")
+        ))?;
     }
     Ok(Exit::Fine)
 }

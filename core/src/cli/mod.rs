@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 /// Differential testing of bpf_loop inlining in the Linux BPF verifier.
 #[derive(Parser, Debug)]
-#[command(name = "loopdiff", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "loopdiff", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
     command: Command,

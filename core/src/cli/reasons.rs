@@ -59,22 +59,25 @@ impl<'a> Reasons<'a> {
         self.versions.insert(task.version);
         match (report.map(|r| (&r.status, &r.vacuous)), &task.item.loaded) {
             (Some((Status::Rejected(rejection), _)), _) => {
-                let text = format!("{} (errno {})", rejection.reason(), rejection.errno.0);
-                self.note(Kind::Rejected, task, &text);
+                let with_errno = |text: &str| format!("{text} (errno {})", rejection.errno.0);
+                let text = rejection.reason();
+                self.note(Kind::Rejected, task, with_errno(&blank_numbers(text)), &with_errno(text));
             }
-            (Some((Status::Unsupported(what), _)), _) => self.note(Kind::Unsupported, task, &what.what),
+            (Some((Status::Unsupported(what), _)), _) => {
+                self.note(Kind::Unsupported, task, what.what.clone(), &what.what);
+            }
             (Some((Status::Accepted { .. }, vacuous)), _) => {
                 let once: BTreeSet<String> = vacuous.iter().map(ToString::to_string).collect();
-                once.iter().for_each(|why| self.note(Kind::NotCompared, task, why));
+                once.iter().for_each(|why| self.note(Kind::NotCompared, task, why.clone(), why));
             }
-            (None, Loaded::Unsupported { what, .. }) => self.note(Kind::Unsupported, task, what),
+            (None, Loaded::Unsupported { what, .. }) => self.note(Kind::Unsupported, task, what.clone(), what),
             (None, Loaded::Program(_)) => {}
         }
     }
 
-    fn note(&mut self, kind: Kind, task: &Task<'a>, text: &str) {
-        let by_reason = self.by_kind.entry(kind).or_default();
-        let reason = by_reason.entry(blank_numbers(text)).or_default();
+    /// Notes a reason, under what it has in common with others and as it is.
+    fn note(&mut self, kind: Kind, task: &Task<'a>, common: String, text: &str) {
+        let reason = self.by_kind.entry(kind).or_default().entry(common).or_default();
         if reason.count == 0 {
             reason.exact = Some(text.to_owned());
         } else if reason.exact.as_deref() != Some(text) {
@@ -96,8 +99,8 @@ impl<'a> Reasons<'a> {
             reasons.sort_by_key(|(_, reason)| std::cmp::Reverse(reason.items.len()));
             output.line(output.paint(Tone::Notable, format!("{}, programs by reason:", kind.name())))?;
             let shown = if all { reasons.len() } else { SHOWN_MAX };
-            for (blanked, reason) in reasons.iter().take(shown) {
-                self.describe_one(blanked, reason, output)?;
+            for (common, reason) in reasons.iter().take(shown) {
+                self.describe_one(common, reason, output)?;
             }
             if let Some(rest @ [_, ..]) = reasons.get(shown..) {
                 let programs: usize = rest.iter().map(|(_, reason)| reason.items.len()).sum();
@@ -108,10 +111,10 @@ impl<'a> Reasons<'a> {
         Ok(())
     }
 
-    fn describe_one(&self, blanked: &str, reason: &Reason<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn describe_one(&self, common: &str, reason: &Reason<'_>, output: &mut Output) -> Result<(), Failure> {
         /// So many programs are named.
         const NAMED_MAX: usize = 3;
-        let text = reason.exact.as_deref().unwrap_or(blanked);
+        let text = reason.exact.as_deref().unwrap_or(common);
         let mut line = format!("  {:>6}  {}", reason.items.len(), shown(text));
         if reason.versions != self.versions {
             let versions: Vec<&str> = reason.versions.iter().map(|v| v.name()).collect();
@@ -134,8 +137,8 @@ impl<'a> Reasons<'a> {
     /// Counts of programs under kernels, by kind and reason.
     pub fn json(&self) -> Value {
         let counts = |by_reason: &BTreeMap<String, Reason<'_>>| -> Map<String, Value> {
-            let text = |(blanked, reason): (&String, &Reason<'_>)| {
-                (reason.exact.clone().unwrap_or_else(|| blanked.clone()), reason.count.into())
+            let text = |(common, reason): (&String, &Reason<'_>)| {
+                (reason.exact.clone().unwrap_or_else(|| common.clone()), reason.count.into())
             };
             by_reason.iter().map(text).collect()
         };

@@ -28,8 +28,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             continue;
         }
         let modelled = match rules {
-            Some(rules) => format!("compared with the model under the rules of {rules}"),
-            None => "runs programs; the model has no rules for it".to_owned(),
+            Some(rules) => format!("modelled by the rules of {rules}"),
+            None => "no rules: it runs programs".to_owned(),
         };
         let name = output.paint(Tone::Strong, format!("{:10}", image.point));
         output.line(format_args!("{name} {:32} {modelled}", image.release))?;
