@@ -5,6 +5,7 @@ mod command;
 
 use clap::builder::ValueParser;
 use command::Folder;
+use loopdiff::campaign::Percent;
 use std::any::TypeId;
 
 const PROGRAM: &str = "main:\n    r0 = 0\n    exit\n";
@@ -32,7 +33,7 @@ fn is_number(parser: &ValueParser) -> bool {
     let id = parser.type_id();
     let integers =
         [TypeId::of::<u8>(), TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<usize>()];
-    let others = [TypeId::of::<i32>(), TypeId::of::<i64>(), TypeId::of::<f32>(), TypeId::of::<f64>()];
+    let others = [TypeId::of::<i32>(), TypeId::of::<i64>(), TypeId::of::<f64>(), TypeId::of::<Percent>()];
     integers.iter().chain(&others).any(|number| id == *number)
 }
 

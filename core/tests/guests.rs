@@ -176,3 +176,50 @@ fn what_cannot_start_says_why() {
     let error = Pool::start(&[image], options(Machine::default())).err().expect("not a kernel");
     assert!(matches!(error, GuestError::Boot { .. } | GuestError::NoAgent), "{error}");
 }
+
+/// A campaign on a kernel does what one in the model does: facts that are set, findings with their stories, a kill, another start,
+/// a report, floors.
+#[test]
+fn campaigns_on_kernels_are_kept_and_go_on() {
+    let Some(image) = image() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let loopdiff = |args: &[&str], out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loopdiff"));
+        command.current_dir(folder.path()).args(args).arg(out);
+        command
+    };
+    let set = "walk.frames_max=3";
+    let args = [
+        ["fuzz", "--kernel", image.label(), "--set", set].as_slice(),
+        &["--seed", "7", "--count", "100", "--reduce-attempts", "5", "--out"],
+    ]
+    .concat();
+    assert_eq!(loopdiff(&args, "whole").output().expect("the command").status.code(), Some(1));
+    let mut killed = loopdiff(&args, "killed").stdout(std::process::Stdio::null()).spawn().expect("the command");
+    let is_kept = || std::fs::read_dir(folder.path().join("killed/findings")).is_ok_and(|mut all| all.next().is_some());
+    while !is_kept() && killed.try_wait().expect("alive").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    killed.kill().expect("killed");
+    killed.wait().expect("an end");
+    assert_eq!(loopdiff(&args, "killed").output().expect("the command").status.code(), Some(1));
+    let diff =
+        Command::new("diff").current_dir(folder.path()).args(["-r", "-x", "time.json", "whole", "killed"]).output();
+    let diff = diff.expect("diff");
+    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+    for finding in std::fs::read_dir(folder.path().join("whole/findings")).expect("findings").flatten() {
+        for file in ["case.json", "case.bpf", "repro.c", "story.md", "finding.json"] {
+            assert!(finding.path().join(file).exists(), "{}: {file}", finding.path().display());
+        }
+        let story = std::fs::read_to_string(finding.path().join("story.md")).expect("a story");
+        assert!(story.contains(&format!("--kernel {} --set {set}", image.label())), "{story}");
+    }
+    let report = loopdiff(&["report"], "whole").output().expect("the command");
+    let report = String::from_utf8(report.stdout).expect("text");
+    assert!(report.contains(set) && report.contains("The model and the kernels"), "{report}");
+    assert!(report.contains("findings that `walk.frames_max=8` takes away"), "{report}");
+    let other = loopdiff(&[&args[..3], &["--count", "100", "--out"]].concat(), "whole").output().expect("the command");
+    assert_eq!(other.status.code(), Some(2), "other facts are another campaign");
+    let floor = ["fuzz", "--kernel", image.label(), "--count", "30", "--accepted-min", "100", "--out"];
+    assert_eq!(loopdiff(&floor, "floor").output().expect("the command").status.code(), Some(1));
+}

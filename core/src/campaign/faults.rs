@@ -127,7 +127,7 @@ impl Fault {
                 Err(finding) => vec![finding],
             };
             for finding in findings {
-                if known.explains(&finding, &program, &right, &mut without).is_some() {
+                if known.explains(&finding, &program, &rules, &mut with).is_some() {
                     continue;
                 }
                 let also_without = match examine_caught(&mut without, &program, &right) {

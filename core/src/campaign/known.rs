@@ -1,9 +1,11 @@
 //! Known divergences: true properties of the kernels that are modelled, each with a story.
 //!
 //! `corpus/known/known.toml` lists them, and this file is part of the command. A finding is a known one when its signature is
-//! listed for the rules, and, where the entry names a fact, when the finding goes away once that fact is set: a mistake of
-//! ours that only looks alike stays a finding.
+//! listed for the rules, and when the entry is its cause: where the entry names a fact, the finding goes away once that fact is
+//! set on top of the rules that it was found under; where it names none, the finding is there under the rules of the kernel
+//! itself, without facts that were set. What only looks alike stays a finding, and so does what another fact brings about.
 
+use super::files::stable_hash;
 use crate::kernel::{KernelVersion, ProgType, Rules};
 use crate::oracle::{Examiner, Finding};
 use crate::program::Program;
@@ -45,8 +47,6 @@ struct List {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Known {
     all: Vec<KnownDivergence>,
-    /// For each entry with a fact, the rules of its kernels with that fact set.
-    without: Vec<Vec<Rules>>,
 }
 
 /// A list that cannot be read.
@@ -87,9 +87,7 @@ impl Known {
     /// With the place in the text, or the entry's name.
     pub fn parse(text: &str) -> Result<Known, KnownError> {
         let list: List = toml::from_str(text).map_err(|e| KnownError::Form(e.to_string()))?;
-        let mut without = Vec::new();
         for known in &list.known {
-            let mut altered = Vec::new();
             let wrong = |why: String| KnownError::Entry { name: known.name.clone(), why };
             for prog_type in &known.prog_types {
                 prog_type.parse::<ProgType>().map_err(|e| wrong(e.to_string()))?;
@@ -97,14 +95,20 @@ impl Known {
             for version in &known.rules {
                 let version: KernelVersion = version.parse().map_err(|e| wrong(format!("{e}")))?;
                 if let Some(fact) = &known.fact {
-                    let mut rules = Rules::of(version);
-                    rules.set_text(fact).map_err(|e| wrong(e.to_string()))?;
-                    altered.push(rules);
+                    Rules::of(version).set_text(fact).map_err(|e| wrong(e.to_string()))?;
                 }
             }
-            without.push(altered);
         }
-        Ok(Known { all: list.known, without })
+        Ok(Known { all: list.known })
+    }
+
+    /// How many there are, and a hash of what they say, which two lists share only when they are the same; `none` where there are
+    /// none.
+    pub fn digest(&self) -> String {
+        match self.all.len() {
+            0 => "none".to_owned(),
+            n => format!("{n} divergences, {:016x}", stable_hash(format!("{:?}", self.all).bytes())),
+        }
     }
 
     /// All of them.
@@ -112,7 +116,7 @@ impl Known {
         &self.all
     }
 
-    /// The known divergence that a finding is, if any.
+    /// The known divergence that a finding under some rules is, if any. The examiner is one that finds it.
     pub fn explains(
         &self,
         finding: &Finding,
@@ -120,17 +124,12 @@ impl Known {
         rules: &Rules,
         examiner: &mut Examiner,
     ) -> Option<&KnownDivergence> {
-        let both = self.all.iter().zip(&self.without);
-        let explaining = both.into_iter().find(|(known, without)| {
+        self.all.iter().find(|known| {
             known.rules.iter().any(|v| v == rules.version.name())
                 && known.has(&finding.signature)
                 && (known.prog_types.is_empty() || known.prog_types.iter().any(|t| t == program.prog_type.name()))
-                && match without.iter().find(|w| w.version == rules.version) {
-                    Some(without) => goes_away(finding, program, without, examiner),
-                    None => known.fact.is_none(),
-                }
-        });
-        explaining.map(|(known, _)| known)
+                && known.is_cause(finding, program, rules, examiner)
+        })
     }
 }
 
@@ -138,6 +137,21 @@ impl KnownDivergence {
     /// Whether a signature is one of the entry's.
     pub fn has(&self, signature: &str) -> bool {
         self.signatures.iter().any(|pattern| matches(pattern, signature))
+    }
+
+    /// Whether a finding under some rules comes from what the entry describes, and not from a fact that was set.
+    fn is_cause(&self, finding: &Finding, program: &Program, rules: &Rules, examiner: &mut Examiner) -> bool {
+        let mut other = rules.clone();
+        match &self.fact {
+            Some(fact) => {
+                // The list was read: the fact is one.
+                other.set_text(fact).is_ok() && other != *rules && !shows(finding, program, &other, examiner)
+            }
+            None => {
+                let own = Rules::of(rules.version);
+                own == *rules || shows(finding, program, &own, examiner)
+            }
+        }
     }
 
     /// Whether a difference between real kernels is one of the entry's.
@@ -159,12 +173,10 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     text.ends_with(end)
 }
 
-/// Whether a finding is gone under other rules.
-fn goes_away(finding: &Finding, program: &Program, rules: &Rules, examiner: &mut Examiner) -> bool {
-    match super::work::examine_caught(examiner, program, rules) {
-        Ok(report) => report.findings.iter().all(|f| f.signature != finding.signature),
-        Err(_) => false,
-    }
+/// Whether a program shows a finding under other rules. A panic of ours shows all of them: it is never what takes one away.
+fn shows(finding: &Finding, program: &Program, rules: &Rules, examiner: &mut Examiner) -> bool {
+    let (report, findings) = super::work::findings_caught(examiner, program, rules);
+    report.is_none() || findings.iter().any(|f| f.signature == finding.signature)
 }
 
 #[cfg(test)]

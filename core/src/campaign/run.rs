@@ -1,23 +1,22 @@
-//! A whole campaign: workers, the order of their blocks, limits, and what is kept.
+//! The engine of campaigns: workers, the order of their blocks, limits, and what is kept. It is the same for every target.
 
 use super::case::{self, Case};
-use super::known::Known;
+use super::identity::Identity;
 use super::stats::Stats;
 use super::store::{Folder, Kept, State, StoreError};
-use super::story;
-use super::work::{BLOCK, Block, Found, Worker, examine_caught};
-use crate::kernel::Rules;
-use crate::oracle::{Examiner, Options};
-use crate::program::Program;
+use super::target::{Block, Found, Target};
+use crate::guest::GuestError;
+use crate::program::{Program, json, text};
 use crate::reduce::{self, Budget, Keep};
+use crate::repro;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// What a campaign is.
-#[derive(Clone, Debug)]
+/// How a campaign runs, whatever its target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Seed of all cases.
     pub seed: u64,
@@ -25,12 +24,6 @@ pub struct Config {
     pub limit: Limit,
     /// Workers.
     pub jobs: usize,
-    /// The rule sets.
-    pub rules: Vec<Rules>,
-    /// How cases are examined.
-    pub options: Options,
-    /// Known divergences, which are counted apart.
-    pub known: Known,
     /// Candidates that are tried to make a finding's case smaller; 0 to keep cases as they are.
     pub reduce_attempts: u32,
 }
@@ -50,6 +43,12 @@ pub enum CampaignError {
     /// The folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A kernel cannot be asked any more.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// The target failed otherwise.
+    #[error("{0}")]
+    Target(String),
     /// The folder is another campaign's.
     #[error("{folder}: holds a campaign with {what}; use another folder, or the same options to go on with it")]
     Other {
@@ -76,6 +75,8 @@ pub struct Summary {
 /// A campaign that runs.
 pub struct Campaign<'a> {
     config: &'a Config,
+    target: &'a dyn Target,
+    columns: Vec<String>,
     folder: Option<&'a Folder>,
     state: State,
     start: Instant,
@@ -91,44 +92,66 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 impl<'a> Campaign<'a> {
-    /// Prepares a campaign; with a folder, it goes on where an earlier start stopped.
+    /// Prepares a campaign; with a folder, it goes on where an earlier start stopped. The folder says from then on which campaign
+    /// is in it.
     ///
     /// # Errors
     ///
     /// When the folder cannot be used, or holds a campaign with other options.
-    pub fn new(config: &'a Config, folder: Option<&'a Folder>) -> Result<Campaign<'a>, CampaignError> {
-        let names: Vec<String> = config.rules.iter().map(|r| r.version.name().to_owned()).collect();
-        let state = match folder {
-            Some(folder) => {
-                folder.load()?.map(|state| same_campaign(config.seed, &names, state, folder)).transpose()?
-            }
-            None => None,
+    pub fn new(
+        config: &'a Config,
+        target: &'a dyn Target,
+        folder: Option<&'a Folder>,
+    ) -> Result<Campaign<'a>, CampaignError> {
+        let identity = Campaign::identity(config, target);
+        let (state, seconds_before) = match folder {
+            Some(folder) => match folder.load()? {
+                Some((state, seconds)) => (same_campaign(&identity, state, folder)?, seconds),
+                None => {
+                    let state = State::new(identity);
+                    folder.save(&state, 0.0)?;
+                    (state, 0.0)
+                }
+            },
+            None => (State::new(identity), 0.0),
         };
-        let state = state.unwrap_or_else(|| State::new(config.seed, names));
         let now = Instant::now();
-        let (first_case, seconds_before) = (state.next, state.seconds);
-        Ok(Campaign { config, folder, state, start: now, saved: now, watched: now, first_case, seconds_before })
+        let (columns, first_case) = (target.columns(), state.next);
+        let (start, saved, watched) = (now, now, now);
+        Ok(Campaign { config, target, columns, folder, state, start, saved, watched, first_case, seconds_before })
+    }
+
+    /// What a campaign is.
+    pub fn identity(config: &Config, target: &dyn Target) -> Identity {
+        Identity {
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: config.seed,
+            reduce_attempts: config.reduce_attempts,
+            ..target.identity()
+        }
     }
 
     /// Runs until the limit, or until `stop` is set. `watch` is called a few times a second.
     ///
     /// # Errors
     ///
-    /// When something cannot be written; what was written before stays.
+    /// When something cannot be written, or the target cannot be asked; what was written before stays.
     pub fn run(mut self, stop: &AtomicBool, watch: &mut dyn FnMut(&Summary)) -> Result<Summary, CampaignError> {
         let next = AtomicU64::new(self.state.next);
-        let (send, receive) = mpsc::sync_channel::<(u64, Block)>(64);
-        let config = self.config;
+        let (send, receive) = mpsc::sync_channel::<(u64, Result<Block, CampaignError>)>(64);
+        let (config, target) = (self.config, self.target);
         let done = AtomicBool::new(false);
+        let shown = self.state.shown.clone();
+        let block_len = target.block_len();
         let result = std::thread::scope(|scope| {
-            for _ in 0..config.jobs.max(1) {
-                let (send, next, done) = (send.clone(), &next, &done);
+            for _ in 0..target.workers(config.jobs).max(1) {
+                let (send, next, done, shown) = (send.clone(), &next, &done, &shown);
                 scope.spawn(move || {
-                    let examiner = Examiner::new(config.options);
-                    let mut worker = Worker { seed: config.seed, rules: &config.rules, known: &config.known, examiner };
+                    let mut worker = target.worker(config.seed, shown);
                     while !done.load(Ordering::Relaxed) {
-                        let first = next.fetch_add(BLOCK, Ordering::Relaxed);
-                        let count = config.limit.count.map_or(BLOCK, |all| all.saturating_sub(first).min(BLOCK));
+                        let first = next.fetch_add(block_len, Ordering::Relaxed);
+                        let count =
+                            config.limit.count.map_or(block_len, |all| all.saturating_sub(first).min(block_len));
                         if count == 0 || send.send((first, worker.block(first, count, done))).is_err() {
                             return;
                         }
@@ -149,7 +172,7 @@ impl<'a> Campaign<'a> {
     /// Takes blocks in order until the limit.
     fn collect(
         &mut self,
-        receive: &mpsc::Receiver<(u64, Block)>,
+        receive: &mpsc::Receiver<(u64, Result<Block, CampaignError>)>,
         stop: &AtomicBool,
         done: &AtomicBool,
         watch: &mut dyn FnMut(&Summary),
@@ -168,7 +191,9 @@ impl<'a> Campaign<'a> {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             while let Some(block) = waiting.remove(&self.state.next) {
-                self.take(block)?;
+                if !self.take(block?, stop)? {
+                    return Ok(());
+                }
             }
             if self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
@@ -180,64 +205,95 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    fn take(&mut self, block: Block) -> Result<(), CampaignError> {
-        self.state.stats.add(&block.counts, &self.state.rules);
-        self.state.next += block.counts.cases;
+    /// Takes a block in: first all that is new in it is kept, then it counts. False when `stop` was set before all was kept; then
+    /// the block does not count, and a later start takes it again.
+    fn take(&mut self, block: Block, stop: &AtomicBool) -> Result<bool, CampaignError> {
+        let mut new = Vec::new();
         for found in block.found {
-            let name = self.state.rules.get(found.rules).cloned().unwrap_or_default();
-            let is_new = self.state.kept.iter().all(|k| k.signature != found.finding.signature || k.rules != name);
-            if is_new {
-                self.keep(found, name)?;
+            let column = self.columns.get(found.column).cloned().unwrap_or_default();
+            let is_same = |k: &Kept| k.signature == found.signature && k.column == column;
+            if self.state.kept.iter().chain(&new).any(is_same) {
+                continue;
+            }
+            match self.keep(&found, column, stop)? {
+                Some(kept) => new.push(kept),
+                None => return Ok(false),
             }
         }
-        Ok(())
+        self.state.stats.add(&block.counts, &self.columns);
+        self.state.next += block.counts.cases;
+        self.state.shown.extend(block.shown);
+        if !new.is_empty() {
+            self.state.kept.extend(new);
+            self.save()?;
+        }
+        Ok(true)
     }
 
-    /// Keeps a finding as it was found, then made smaller.
-    fn keep(&mut self, found: Found, rules_name: String) -> Result<(), CampaignError> {
-        let Some(rules) = self.config.rules.get(found.rules) else { return Ok(()) };
-        let folder = Folder::name_of(&found.finding.signature, &rules_name);
-        let mut kept = Kept {
-            signature: found.finding.signature.clone(),
-            rules: rules_name,
+    /// Makes the case of a finding smaller and keeps it; `None` when `stop` was set before. What a start that was killed has kept
+    /// already is taken as it is.
+    fn keep(&self, found: &Found, column: String, stop: &AtomicBool) -> Result<Option<Kept>, CampaignError> {
+        let name = Folder::name_of(&found.signature, &column);
+        let is_same = |k: &Kept| k.signature == found.signature && k.column == column;
+        if let Some(kept) = self.folder.and_then(|folder| folder.kept(&name)).filter(is_same) {
+            return Ok(Some(kept));
+        }
+        let Some(program) = self.smaller(found, stop)? else { return Ok(None) };
+        let kept = Kept {
+            signature: found.signature.clone(),
             number: found.number,
-            folder,
-            insns: (found.program.insns.len(), found.program.insns.len()),
-            evidence: found.finding.evidence.clone(),
+            folder: name,
+            insns: (found.program.insns.len(), program.insns.len()),
+            evidence: found.evidence.clone(),
+            set: self.state.campaign.set_of(&column).to_vec(),
+            gone_with: self.target.gone_with(found, &program)?,
+            column,
         };
-        let mut examiner = Examiner::new(self.config.options);
-        self.write(&kept, &found.program, rules, &mut examiner)?;
-        if self.config.reduce_attempts > 0 {
-            let program = {
-                let case = case::make(self.config.seed, found.number);
-                smaller(&case, &kept.signature, rules, self.config.reduce_attempts, &mut examiner)
-            };
-            kept.insns.1 = program.insns.len();
-            self.write(&kept, &program, rules, &mut examiner)?;
+        if let Some(folder) = self.folder {
+            let told = self.target.tell(&self.state.campaign, &kept, &program);
+            let files = [
+                ("case.json", json::write(std::slice::from_ref(&program), json::Form::Document)),
+                ("case.bpf", text::write(&program)),
+                ("repro.c", repro::selftest_asm(&program, &told.claims)),
+                ("story.md", told.story),
+            ];
+            folder.keep(&self.state.campaign, &kept, &files)?;
         }
-        self.state.kept.push(kept);
-        self.save()
+        Ok(Some(kept))
     }
 
-    fn write(
-        &self,
-        kept: &Kept,
-        program: &Program,
-        rules: &Rules,
-        examiner: &mut Examiner,
-    ) -> Result<(), CampaignError> {
-        if let Some(folder) = self.folder {
-            let story = story::of(program, &kept.signature, rules, examiner);
-            folder.keep(&kept.folder, program, &kept.signature, &story)?;
+    /// The case of a finding made smaller while the finding stays; `None` when `stop` was set.
+    fn smaller(&self, found: &Found, stop: &AtomicBool) -> Result<Option<Program>, CampaignError> {
+        if self.config.reduce_attempts == 0 {
+            return Ok(Some(found.program.clone()));
         }
-        Ok(())
+        let case = case::make(self.config.seed, found.number);
+        let mut judge = self.target.judge(found.column, &found.signature);
+        let mut failed = None;
+        let mut keep = |candidate: &Program| {
+            if stop.load(Ordering::Relaxed) {
+                return Keep::Stop;
+            }
+            judge(candidate).map_or_else(
+                |error| {
+                    failed = Some(error);
+                    Keep::Stop
+                },
+                Keep::from,
+            )
+        };
+        let program = smaller(&case, self.config.reduce_attempts, &mut keep);
+        match failed {
+            Some(error) => Err(error),
+            None if stop.load(Ordering::Relaxed) => Ok(None),
+            None => Ok(Some(program)),
+        }
     }
 
     fn save(&mut self) -> Result<(), CampaignError> {
         self.saved = Instant::now();
-        self.state.seconds = self.seconds_before + self.start.elapsed().as_secs_f64();
         if let Some(folder) = self.folder {
-            folder.save(&self.state)?;
+            folder.save(&self.state, self.seconds_before + self.start.elapsed().as_secs_f64())?;
         }
         Ok(())
     }
@@ -253,29 +309,19 @@ impl<'a> Campaign<'a> {
     }
 }
 
-fn same_campaign(seed: u64, rules: &[String], state: State, folder: &Folder) -> Result<State, CampaignError> {
-    let other = |what| CampaignError::Other { folder: folder.path().display().to_string(), what };
-    if state.seed != seed {
-        return Err(other(format!("seed {}", state.seed)));
+fn same_campaign(asked: &Identity, state: State, folder: &Folder) -> Result<State, CampaignError> {
+    let unlike = state.campaign.unlike(asked);
+    if unlike.is_empty() {
+        return Ok(state);
     }
-    if state.rules != rules {
-        return Err(other(format!("rules {}", state.rules.join(","))));
-    }
-    Ok(state)
+    Err(CampaignError::Other { folder: folder.path().display().to_string(), what: unlike.join("; ") })
 }
 
-/// Makes a case smaller while the signature stays among its findings.
-pub fn smaller(case: &Case, signature: &str, rules: &Rules, attempts_max: u32, examiner: &mut Examiner) -> Program {
-    let mut keep = |candidate: &Program| {
-        let findings = match examine_caught(examiner, candidate, rules) {
-            Ok(report) => report.findings,
-            Err(finding) => vec![finding],
-        };
-        Keep::from(findings.iter().any(|f| f.signature == signature))
-    };
+/// Makes a case smaller as long as `keep` says yes: what it was lowered from first, where that is known.
+fn smaller(case: &Case, attempts_max: u32, keep: &mut dyn FnMut(&Program) -> Keep) -> Program {
     let budget = Budget { attempts_max };
     match &case.spec {
-        Some(spec) => reduce::reduce_spec(spec, &case.program, budget, &mut keep).program,
-        None => reduce::reduce(&case.program, budget, &mut keep).program,
+        Some(spec) => reduce::reduce_spec(spec, &case.program, budget, keep).program,
+        None => reduce::reduce(&case.program, budget, keep).program,
     }
 }

@@ -10,6 +10,7 @@ mod explain;
 mod faults;
 mod files;
 mod fuzz;
+mod fuzz_report;
 mod inline;
 mod items;
 mod json;

@@ -1,5 +1,6 @@
 //! Options that commands share.
 
+use super::exit::Failure;
 use crate::kernel::{FactError, KernelVersion, Rules};
 use crate::verifier::LogLevel;
 use std::num::NonZeroUsize;
@@ -104,6 +105,25 @@ impl RulesOption {
         versions
     }
 
+    /// The rules that a kernel is compared under: those of its own version, or of the one that was asked for; `None` where there are
+    /// none. With the facts that were set.
+    pub fn of_kernel(&self, own: Option<KernelVersion>) -> Option<Rules> {
+        let asked = (!self.rules.is_empty()).then(|| self.versions(&[]).into_iter().next()).flatten();
+        asked.or(own).map(|version| self.rules(version))
+    }
+
+    /// Says when the rules make no sense where kernels are compared.
+    pub fn check_for_kernels(&self) -> Result<(), Failure> {
+        match self.rules.is_empty() || self.versions(&[]).len() == 1 {
+            true => Ok(()),
+            false => Err(Failure::Usage(
+                "--rules with kernels takes one version, under whose rules all of them are compared; without it each kernel is \
+                 compared under its own"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// The rules of a version, with the facts that were set.
     pub fn rules(&self, version: KernelVersion) -> Rules {
         let mut rules = Rules::of(version);
@@ -129,10 +149,4 @@ impl Jobs {
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         self.jobs.map_or_else(all, usize::from)
     }
-}
-
-/// A share in percent.
-pub fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse::<f64>().map_err(|e| e.to_string())?;
-    if (0.0..=100.0).contains(&share) { Ok(share) } else { Err("a share is from 0 to 100".to_owned()) }
 }

@@ -21,6 +21,13 @@ pub struct Fact {
     pub value: String,
 }
 
+/// As `--set` takes it: `name=value`.
+impl std::fmt::Display for Fact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
 /// A fact in which two sets of rules differ.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Difference {
@@ -106,6 +113,13 @@ impl Rules {
                 Some(Difference { name, left, right })
             })
             .collect()
+    }
+
+    /// The facts in which these rules differ from those of their version, in the order of the fields: what `--set` takes to get
+    /// them from [`Rules::of`].
+    pub fn changed(&self) -> Vec<Fact> {
+        let changed = Rules::differences(&Rules::of(self.version), self);
+        changed.into_iter().map(|Difference { name, right, .. }| Fact { name, value: right }).collect()
     }
 
     /// A fact's value in each version, oldest first; empty for an unknown fact.
@@ -208,6 +222,19 @@ mod tests {
         assert_eq!(rules.structure.prog_flags, 0x3f);
         assert_eq!(rules.version, KernelVersion::V7_3);
         assert_eq!(Rules::differences(&Rules::of(KernelVersion::V7_3), &rules).len(), 2);
+    }
+
+    #[test]
+    fn changed_facts_give_the_rules_again() {
+        assert!(KernelVersion::ALL.into_iter().all(|version| Rules::of(version).changed().is_empty()));
+        for (from, to) in [(KernelVersion::V6_1, KernelVersion::V7_3), (KernelVersion::V7_3, KernelVersion::V6_12)] {
+            let mixed = Rules { version: from, ..Rules::of(to) };
+            let mut rules = Rules::of(from);
+            for fact in mixed.changed() {
+                rules.set_text(&fact.to_string()).expect("a fact as it was written");
+            }
+            assert_eq!(rules, mixed);
+        }
     }
 
     #[test]

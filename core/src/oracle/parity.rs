@@ -19,11 +19,13 @@ use crate::program::{Program, SubprogIdx};
 use crate::repro::blank_numbers;
 use crate::rewrite::{self, Comparison, LateError, Rewritten};
 use crate::verifier::{Errno, Facts, Rejection, SiteState};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What is compared.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Aspect {
     /// Accepted or refused.
     Verdict,
@@ -442,7 +444,7 @@ pub fn sites_of(facts: &Facts) -> Vec<bool> {
 }
 
 /// Counts over many programs.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ParityTally {
     /// Programs.
     pub programs: u64,
@@ -455,6 +457,18 @@ pub struct ParityTally {
 }
 
 impl ParityTally {
+    /// Adds another count.
+    pub fn merge(&mut self, other: &ParityTally) {
+        self.programs += other.programs;
+        for (aspect, counts) in &other.aspects {
+            self.aspects.entry(*aspect).or_default().iter_mut().zip(counts).for_each(|(into, n)| *into += n);
+        }
+        for (signature, names) in &other.signatures {
+            self.signatures.entry(signature.clone()).or_default().extend(names.iter().cloned());
+        }
+        other.not_compared.iter().for_each(|(why, n)| *self.not_compared.entry(why.clone()).or_default() += n);
+    }
+
     /// Adds a program.
     pub fn add(&mut self, name: &str, parity: &Parity) {
         self.programs += 1;

@@ -1,15 +1,16 @@
 //! What a comparison has a column for: a kernel of a pool, or one that answered earlier.
 
 use crate::cli::exit::Failure;
+use crate::cli::options::RulesOption;
 use crate::guest::{Answer, Kernel, Pool, Recorder, Recording};
 use crate::isa::Insn;
-use crate::kernel::KernelVersion;
+use crate::kernel::{KernelVersion, Rules};
 use crate::program::Program;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A kernel's name, and how its answers are read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Column<'a> {
     /// What people call it.
     pub label: &'a str,
@@ -17,8 +18,8 @@ pub struct Column<'a> {
     pub point: &'a str,
     /// What `uname -r` says.
     pub release: &'a str,
-    /// The modelled version, where there is one.
-    pub version: Option<KernelVersion>,
+    /// The rules that it is compared under, where there are any.
+    pub rules: Option<Rules>,
     /// The kernel, when it runs.
     pub guest: Option<&'a Kernel>,
 }
@@ -34,18 +35,18 @@ impl Column<'_> {
     }
 }
 
-/// The kernels of a pool.
-pub fn of_pool(pool: &Pool) -> Vec<Column<'_>> {
-    fn column(kernel: &Kernel) -> Column<'_> {
+/// The kernels of a pool, each compared under its own rules, or under those that were asked for.
+pub fn of_pool<'a>(pool: &'a Pool, rules: &RulesOption) -> Vec<Column<'a>> {
+    let column = |kernel: &'a Kernel| {
         let image = kernel.image();
         Column {
             label: kernel.name(),
             point: &image.point,
             release: &image.release,
-            version: image.version,
+            rules: rules.of_kernel(image.version),
             guest: Some(kernel),
         }
-    }
+    };
     pool.kernels().iter().map(column).collect()
 }
 
@@ -107,13 +108,13 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 impl Recorded {
     /// The kernels.
-    pub fn columns(&self) -> Vec<Column<'_>> {
+    pub fn columns(&self, rules: &RulesOption) -> Vec<Column<'_>> {
         let all = self.kernels.iter();
         all.map(|recorder| Column {
             label: &recorder.kernel,
             point: &recorder.point,
             release: &recorder.release,
-            version: recorder.version(),
+            rules: rules.of_kernel(recorder.version()),
             guest: None,
         })
         .collect()

@@ -1,8 +1,8 @@
 //! Programs compared: the model with each kernel, kernels with each other, and why.
 
 use super::columns::Column;
-use super::report::{self, Found, Group};
-use crate::campaign::case_options;
+use super::report::{self, Found};
+use crate::campaign::{Difference, case_options};
 use crate::cli::exit::Failure;
 use crate::cli::items;
 use crate::cli::options::Jobs;
@@ -14,7 +14,7 @@ use crate::oracle::parity::{self, Match, Parity, ParityTally};
 use crate::oracle::versions::{self, Side};
 use crate::oracle::{Aspect, explain};
 use crate::program::Program;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Programs that are answered before the first of them is compared.
 pub const CHUNK: usize = 512;
@@ -60,9 +60,10 @@ impl Compared {
         if aspects.is_empty() {
             return;
         }
-        let versions: BTreeSet<KernelVersion> = columns.iter().filter_map(|column| column.version).collect();
-        let versions: Vec<KernelVersion> = versions.into_iter().collect();
-        let changes = explain(program, &versions, Rules::of, &aspects, case_options());
+        let rules: BTreeMap<KernelVersion, &Rules> = rules_of(columns).map(|rules| (rules.version, rules)).collect();
+        let versions: Vec<KernelVersion> = rules.keys().copied().collect();
+        let rules_of = |version| rules.get(&version).map_or_else(|| Rules::of(version), |rules| (*rules).clone());
+        let changes = explain(program, &versions, rules_of, &aspects, case_options());
         for between in &mut self.differences {
             let aspects = versions::aspects(&between.signature);
             let about = changes.iter().filter(|change| aspects.contains(&change.aspect));
@@ -78,7 +79,7 @@ pub struct Comparison<'a> {
     pool: Option<&'a Pool>,
     jobs: Jobs,
     tallies: Vec<ParityTally>,
-    groups: BTreeMap<String, Group>,
+    groups: BTreeMap<String, Difference>,
 }
 
 impl<'a> Comparison<'a> {
@@ -124,9 +125,9 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Programs that were compared.
-    pub fn programs(&self) -> u64 {
-        self.tallies.iter().map(|t| t.programs).max().unwrap_or(0)
+    /// What it comes to: how the model agrees with each kernel, and in what kernels differ from each other.
+    pub fn into_parts(self) -> (Vec<ParityTally>, BTreeMap<String, Difference>) {
+        (self.tallies, self.groups)
     }
 
     /// The tables, or the summaries as JSON.
@@ -150,7 +151,7 @@ fn measure_again(
 ) -> Result<(), Failure> {
     let of_results = |between: &Between| between.signature.starts_with(versions::RESULT);
     if compared.differences.iter().any(of_results) {
-        let reports = parity::examine(program, &Rules::of(newest(columns)));
+        let reports = parity::examine(program, &newest(columns));
         for _ in 0..AGAIN {
             let again = pool.answer_all(std::slice::from_ref(program), &Ask::default())?;
             let mut pairs = answers.iter().zip(again.iter().filter_map(|answers| answers.first()));
@@ -187,27 +188,35 @@ fn measure_again(
     Ok(())
 }
 
-/// The newest modelled version of the kernels.
-fn newest(columns: &[Column<'_>]) -> KernelVersion {
-    columns.iter().filter_map(|column| column.version).max().unwrap_or(KernelVersion::NEWEST)
+/// The rules of the kernels that have some.
+fn rules_of<'a>(columns: &'a [Column<'_>]) -> impl Iterator<Item = &'a Rules> {
+    columns.iter().filter_map(|column| column.rules.as_ref())
+}
+
+/// The newest rules of the kernels; those of the newest version where they have none.
+fn newest(columns: &[Column<'_>]) -> Rules {
+    let newest = rules_of(columns).max_by_key(|rules| rules.version).cloned();
+    newest.unwrap_or_else(|| Rules::of(KernelVersion::NEWEST))
 }
 
 /// Compares the model with what kernels say of a program, and these with each other.
 pub fn compare(program: &Program, answers: &[Answer], columns: &[Column<'_>]) -> Compared {
     let dumps: Vec<Vec<Insn>> = columns.iter().zip(answers).map(|(column, answer)| column.dump(answer)).collect();
     let mut reports = BTreeMap::new();
-    for version in columns.iter().filter_map(|column| column.version) {
-        reports.entry(version).or_insert_with(|| parity::examine(program, &Rules::of(version)));
+    for rules in rules_of(columns) {
+        reports.entry(rules.version).or_insert_with(|| parity::examine(program, rules));
     }
     let by_kernel = columns.iter().zip(answers).zip(&dumps);
     let against_model = by_kernel.clone().map(|((column, answer), dump)| {
-        let version = column.version?;
-        Some(parity::compare(program, reports.get(&version)?, answer, dump, &Rules::of(version)))
+        let rules = column.rules.as_ref()?;
+        Some(parity::compare(program, reports.get(&rules.version)?, answer, dump, rules))
     });
+    let against_model = against_model.collect();
     let sides: Vec<Side<'_>> =
         by_kernel.map(|((column, answer), dump)| Side { name: column.label, answer, dump }).collect();
-    let reports = reports.get(&newest(columns)).map_or(&[][..], Vec::as_slice);
-    let differences = versions::differences(program, reports, &sides).into_iter();
+    let rules = newest(columns);
+    let reports = reports.remove(&rules.version).unwrap_or_else(|| parity::examine(program, &rules));
+    let differences = versions::differences(program, &reports, &sides).into_iter();
     let differences = differences.map(|signature| Between { signature, cause: None }).collect();
-    Compared { parity: against_model.collect(), differences }
+    Compared { parity: against_model, differences }
 }

@@ -105,6 +105,50 @@ impl Guests {
         Ok(pool)
     }
 
+    /// What was asked for besides the kernels, as on the command line, an option each.
+    fn given(&self) -> Vec<(&'static str, String)> {
+        let plain = Guests::plain();
+        let mut given = Vec::new();
+        let mut add = |name, value: String, is_given: bool| {
+            if is_given {
+                given.push((name, value));
+            }
+        };
+        add("--guests", self.guests.to_string(), usize::from(self.guests) != plain.guests_per_kernel);
+        add("--memory", self.memory.to_string(), self.memory != plain.machine.memory_mib);
+        add("--kvm", String::new(), self.kvm);
+        self.boot_arg.iter().for_each(|arg| add("--boot-arg", arg.clone(), true));
+        add("--load-timeout", self.load_timeout.to_string(), self.load_timeout != plain.load_seconds);
+        add("--run-timeout", self.run_timeout.to_string(), self.run_timeout != plain.run_seconds);
+        given
+    }
+
+    /// The first option of guests that was given.
+    pub fn first_given(&self) -> Option<&'static str> {
+        self.given().first().map(|(name, _)| *name)
+    }
+
+    /// What was asked for of each guest, as on the command line: all that may change an answer.
+    pub fn options_text(&self) -> String {
+        let given = self.given().into_iter().filter(|(name, _)| *name != "--guests");
+        given.map(|(name, value)| format!(" {name} {value}").trim_end().to_owned()).collect()
+    }
+
+    /// The kernels and what was asked for of each guest, as on the command line.
+    pub fn command_text(&self) -> String {
+        let mut text = Vec::new();
+        if !self.kernel.is_empty() {
+            text.push(format!("--kernel {}", self.kernel.join(",")));
+        }
+        text.extend(self.image.iter().map(|path| format!("--image {}", path.display())));
+        text.join(" ") + &self.options_text()
+    }
+
+    /// The options without any that was given.
+    fn plain() -> Options {
+        Options { guests_per_kernel: 1, ..Options::default() }
+    }
+
     /// Whether a kernel is named.
     pub fn is_any(&self) -> bool {
         !self.kernel.is_empty() || !self.image.is_empty()

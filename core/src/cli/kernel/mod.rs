@@ -13,7 +13,7 @@ mod reduce;
 mod report;
 mod run;
 
-pub(super) use campaign::{KernelCampaign, Sample};
+pub(super) use campaign::{Kernels, Sample};
 pub(super) use guests::Guests;
 
 use super::exit::{Exit, Failure};

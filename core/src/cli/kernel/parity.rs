@@ -5,7 +5,7 @@ use super::comparison::{Between, CHUNK, Compared, Comparison};
 use super::guests::Guests;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
-use crate::cli::options::Jobs;
+use crate::cli::options::{Jobs, RulesOption};
 use crate::cli::output::Output;
 use crate::guest::Ask;
 use crate::oracle::parity::{Match, Parity};
@@ -25,6 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["paths", "kernel", "image"])]
     recorded: Option<PathBuf>,
     #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
     jobs: Jobs,
     /// One JSON object a line: the differences, then a summary.
     #[arg(long)]
@@ -35,18 +37,19 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    args.rules.check_for_kernels()?;
     if let Some(folder) = &args.recorded {
         let recorded = columns::recorded(folder)?;
-        let mut comparison = Comparison::new(recorded.columns(), None, args.jobs);
+        let mut comparison = Comparison::new(recorded.columns(&args.rules), None, args.jobs);
         for (programs, answers) in recorded.chunks(CHUNK) {
-            comparison.chunk(&programs, answers, show(args, &recorded.columns(), output))?;
+            comparison.chunk(&programs, answers, show(args, &recorded.columns(&args.rules), output))?;
         }
         return comparison.report(args.json, args.examples, output).map(|()| Exit::Fine);
     }
     let pool = args.guests.start()?;
     let items = items::load(&args.paths, output)?;
     let programs: Vec<Program> = items.into_iter().filter_map(|item| item.into_program()).collect();
-    let columns = columns::of_pool(&pool);
+    let columns = columns::of_pool(&pool, &args.rules);
     let mut comparison = Comparison::new(columns.clone(), Some(&pool), args.jobs);
     for chunk in programs.chunks(CHUNK) {
         let answers = pool.answer_all(chunk, &Ask::default())?;

@@ -6,10 +6,11 @@ use super::guests::Guests;
 use crate::campaign::write_whole;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::items;
+use crate::cli::options::RulesOption;
 use crate::cli::output::{Output, note};
-use crate::guest::{Ask, Pool};
+use crate::guest::{Ask, GuestError, Pool};
 use crate::program::{Program, text};
-use crate::reduce::{self, Budget, Keep, Reduced};
+use crate::reduce::{self, Budget, Keep};
 use std::path::PathBuf;
 
 /// Arguments of `kernel reduce`.
@@ -20,6 +21,8 @@ pub struct Args {
     case: PathBuf,
     #[command(flatten)]
     guests: Guests,
+    #[command(flatten)]
+    rules: RulesOption,
     /// What must stay: a signature as `kernel parity` shows it, or the beginning of one [default: the first].
     #[arg(long, value_name = "SIGNATURE")]
     signature: Option<String>,
@@ -43,15 +46,27 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             programs.len()
         )));
     };
+    args.rules.check_for_kernels()?;
     let pool = args.guests.start()?;
-    let columns = columns::of_pool(&pool);
+    let columns = columns::of_pool(&pool, &args.rules);
     let found = signatures(program, &pool, &columns).map_err(Failure::from)?;
     let begins = |signature: &&String| args.signature.as_ref().is_none_or(|start| signature.starts_with(start));
     let Some(kept) = found.iter().find(begins) else {
         let found = if found.is_empty() { "none".to_owned() } else { found.join("; ") };
         return Err(Failure::Usage(format!("no such signature; there are: {found}")));
     };
-    let reduced = smaller(program, kept, args.attempts, &pool, &columns, &|| false);
+    let mut failed = None;
+    let budget = Budget { attempts_max: args.attempts };
+    let reduced = reduce::reduce(program, budget, &mut |candidate| match signatures(candidate, &pool, &columns) {
+        Ok(found) => Keep::from(found.contains(kept)),
+        Err(error) => {
+            failed = Some(error);
+            Keep::Stop
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     note(format_args!("kept:   {kept}"));
     note(format_args!("before: {}", reduced.before));
     note(format_args!("after:  {}, {} attempts", reduced.after, reduced.attempts));
@@ -64,23 +79,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// What is found out about a program by asking all kernels.
-fn signatures(program: &Program, pool: &Pool, columns: &[Column<'_>]) -> Result<Vec<String>, crate::guest::GuestError> {
+pub fn signatures(program: &Program, pool: &Pool, columns: &[Column<'_>]) -> Result<Vec<String>, GuestError> {
     let answers = pool.answer_all(std::slice::from_ref(program), &Ask::default())?;
     let answers: Vec<_> = answers.into_iter().filter_map(|all| all.into_iter().next()).collect();
     Ok(compare(program, &answers, columns).signatures(columns))
-}
-
-/// Makes a program smaller as long as a signature stays, with the guests as the judge; until `is_over`.
-pub fn smaller(
-    program: &Program,
-    signature: &str,
-    attempts_max: u32,
-    pool: &Pool,
-    columns: &[Column<'_>],
-    is_over: &dyn Fn() -> bool,
-) -> Reduced {
-    reduce::reduce(program, Budget { attempts_max }, &mut |candidate| match signatures(candidate, pool, columns) {
-        Ok(found) if !is_over() => Keep::from(found.iter().any(|s| s == signature)),
-        _ => Keep::Stop,
-    })
 }

@@ -1,6 +1,7 @@
 //! What a comparison has found, as tables and as JSON.
 
 use super::columns::Column;
+use crate::campaign::Difference;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Tone};
 use crate::guest::Kernel;
@@ -8,15 +9,6 @@ use crate::oracle::parity::{Aspect, ParityTally};
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-
-/// Programs with one difference between kernels.
-#[derive(Default)]
-pub struct Group {
-    /// Their names.
-    pub names: Vec<String>,
-    /// How many of them have each cause that was found.
-    pub causes: BTreeMap<String, usize>,
-}
 
 /// What was found: by kernel, and between them by signature.
 #[derive(Clone, Copy)]
@@ -26,7 +18,7 @@ pub struct Found<'a> {
     /// How the model agrees with each of them.
     pub tallies: &'a [ParityTally],
     /// In what they differ from each other.
-    pub groups: &'a BTreeMap<String, Group>,
+    pub groups: &'a BTreeMap<String, Difference>,
 }
 
 /// Tables for people, with the names of so many programs for each signature.
@@ -54,7 +46,7 @@ pub fn summaries(Found { columns, tallies, groups }: Found<'_>, output: &mut Out
     let counts = |all: &BTreeMap<String, Vec<String>>| -> Map<String, Value> {
         all.iter().map(|(signature, names)| (signature.clone(), names.len().into())).collect()
     };
-    let of_groups = |value: fn(&Group) -> Value| -> Map<String, Value> {
+    let of_groups = |value: fn(&Difference) -> Value| -> Map<String, Value> {
         groups.iter().map(|(signature, group)| (signature.clone(), value(group))).collect()
     };
     for (column, tally) in columns.iter().zip(tallies) {
@@ -119,7 +111,7 @@ fn agreement(columns: &[Column<'_>], tallies: &[ParityTally], output: &mut Outpu
 }
 
 /// Differences between kernels by how many programs have them, each with its causes.
-fn between(groups: &BTreeMap<String, Group>, examples: usize, output: &mut Output) -> Result<(), Failure> {
+fn between(groups: &BTreeMap<String, Difference>, examples: usize, output: &mut Output) -> Result<(), Failure> {
     const CAUSES: usize = 3;
     let total: usize = groups.values().map(|group| group.names.len()).sum();
     let heading = output.paint(Tone::Strong, "kernels differ from each other");
