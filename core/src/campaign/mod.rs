@@ -17,6 +17,7 @@
 //! | `novelty` | what a case shows of the model that none before has shown |
 //! | `identity` | what a campaign is: all that changes its findings |
 //! | `store`, `disk` | the folder, and the operations that change it |
+//! | `story` | a finding told, so that it can be found again |
 //! | `run` | the engine: workers, order, limits, what is kept |
 //! | `cases` | `.bpf` files with what is expected of them |
 //! | `replay` | stored programs against what is expected of them |
@@ -73,6 +74,6 @@ pub use replay::{Replay, Stored, replay_item};
 pub use run::{Campaign, CampaignError, Config, Limit, Summary};
 pub use stats::{Counts, Difference, RuleStats, Stats};
 pub use store::{Folder, Kept, StoreError};
-pub use story::of as story_of;
+pub use story::{Origin, RELEASE, of as story_of};
 pub use target::{Block, Found, Judge, Target, Told, Worker};
 pub use work::examine_caught;

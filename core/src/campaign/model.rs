@@ -7,13 +7,12 @@ use super::known::Known;
 use super::run::CampaignError;
 use super::stats::Counts;
 use super::store::Kept;
-use super::story;
+use super::story::{self, Origin};
 use super::target::{Block, Found, Judge, Target, Told, Worker};
 use super::work::findings_caught;
 use crate::kernel::Rules;
 use crate::oracle::{Examiner, Options, Report};
 use crate::program::Program;
-use crate::repro::Claims;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,13 +62,14 @@ impl Target for Model {
         Ok(facts.iter().map(ToString::to_string).collect())
     }
 
-    fn tell(&self, _campaign: &Identity, kept: &Kept, program: &Program) -> Told {
+    fn tell(&self, campaign: &Identity, kept: &Kept, program: &Program) -> Told {
         let Some(rules) = self.rules.iter().find(|rules| rules.version.name() == kept.column) else {
             return Told::default();
         };
         let mut examiner = Examiner::new(self.options);
-        let story = story::of(program, &kept.signature, rules, &mut examiner);
-        Told { story, claims: Claims { comments: vec![kept.signature.clone()], ..Claims::default() } }
+        let gone_with = kept.gone_with.clone();
+        let origin = Origin { case: Some((campaign.seed, kept.number)), gone_with: Some(gone_with) };
+        story::of(program, &kept.signature, rules, &origin, &mut examiner)
     }
 }
 

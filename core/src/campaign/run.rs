@@ -4,6 +4,7 @@ use super::case::{self, Case};
 use super::identity::Identity;
 use super::stats::Stats;
 use super::store::{Folder, Kept, State, StoreError};
+use super::story::RELEASE;
 use super::target::{Block, Found, Target};
 use crate::guest::GuestError;
 use crate::program::{Program, json, text};
@@ -124,7 +125,7 @@ impl<'a> Campaign<'a> {
     /// What a campaign is.
     pub fn identity(config: &Config, target: &dyn Target) -> Identity {
         Identity {
-            release: env!("CARGO_PKG_VERSION").to_owned(),
+            release: RELEASE.to_owned(),
             seed: config.seed,
             reduce_attempts: config.reduce_attempts,
             ..target.identity()
@@ -254,7 +255,7 @@ impl<'a> Campaign<'a> {
             let files = [
                 ("case.json", json::write(std::slice::from_ref(&program), json::Form::Document)),
                 ("case.bpf", text::write(&program)),
-                ("repro.c", repro::selftest_asm(&program, &told.claims)),
+                ("repro.c", repro::selftest_asm(&program, &told.claims).text),
                 ("story.md", told.story),
             ];
             folder.keep(&self.state.campaign, &kept, &files)?;

@@ -7,7 +7,8 @@ use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Status, status};
 use crate::program::json::Form;
 use crate::program::{Loaded, Program, json, shown, text};
-use crate::repro::{self, Claims, Load};
+use crate::repro::{self, Claims, Load, Selftest};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Arguments of `convert`.
@@ -34,6 +35,9 @@ pub struct Args {
     /// File to write [default: standard output]; written whole or not at all.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// One JSON object a program: what was written, and what the format has no words for.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,12 +84,46 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let name = args.name.as_deref().unwrap_or_default();
         return Err(Failure::Usage(format!("no program is called \"{}\"", shown(name))));
     }
-    let bytes = convert(&programs, args)?;
-    match &args.out {
-        Some(path) => crate::campaign::write_whole(path, &bytes).map_err(|e| Failure::file(path, e))?,
-        None => output.bytes(&bytes)?,
+    let parts = convert(&programs, args)?;
+    for part in &parts {
+        part.left_out.iter().for_each(|what| note(format_args!("{}: not as the original: {what}", shown(&part.name))));
+    }
+    let bytes = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect::<Vec<u8>>();
+    if let Some(path) = &args.out {
+        crate::campaign::write_whole(path, &bytes).map_err(|e| Failure::file(path, e))?;
+    }
+    if args.json {
+        parts.iter().try_for_each(|part| output.json(&part.json(args)))?;
+    } else if args.out.is_none() {
+        output.bytes(&bytes)?;
     }
     Ok(Exit::Fine)
+}
+
+/// A program, or all of them where they make one document, in the new format.
+struct Part {
+    name: String,
+    bytes: Vec<u8>,
+    /// What the format has no words for, a sentence each.
+    left_out: Vec<String>,
+}
+
+impl Part {
+    fn exact(programs: &[Program], bytes: Vec<u8>) -> Vec<Part> {
+        let name = programs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
+        vec![Part { name, bytes, left_out: Vec::new() }]
+    }
+
+    fn selftest(program: &Program, selftest: Selftest) -> Part {
+        Part { name: program.name.clone(), bytes: selftest.text.into_bytes(), left_out: selftest.left_out }
+    }
+
+    /// The line of `--json`; with the text, where that goes to no file and is one.
+    fn json(&self, args: &Args) -> serde_json::Value {
+        let text = std::str::from_utf8(&self.bytes).ok().filter(|_| args.out.is_none());
+        let file = args.out.as_ref().map(|path| path.display().to_string());
+        json!({ "converted": { "name": self.name, "file": file, "left_out": self.left_out, "text": text } })
+    }
 }
 
 /// The cases that inputs of fuzz targets stand for.
@@ -97,7 +135,7 @@ fn fuzzer_inputs(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
     paths.iter().map(read).collect()
 }
 
-fn convert(programs: &[Program], args: &Args) -> Result<Vec<u8>, Failure> {
+fn convert(programs: &[Program], args: &Args) -> Result<Vec<Part>, Failure> {
     let one = || match programs {
         [one] => Ok(one),
         all => {
@@ -107,16 +145,17 @@ fn convert(programs: &[Program], args: &Args) -> Result<Vec<u8>, Failure> {
         }
     };
     Ok(match args.to {
-        Target::Json => json::write(programs, Form::Document).into_bytes(),
-        Target::Jsonl => json::write(programs, Form::Lines).into_bytes(),
-        Target::Bpf => text::write(one()?).into_bytes(),
-        Target::Raw => repro::raw(one()?),
+        Target::Json => Part::exact(programs, json::write(programs, Form::Document).into_bytes()),
+        Target::Jsonl => Part::exact(programs, json::write(programs, Form::Lines).into_bytes()),
+        Target::Bpf => Part::exact(programs, text::write(one()?).into_bytes()),
+        Target::Raw => Part::exact(programs, repro::raw(one()?)),
         Target::Selftest if args.style == Style::Array => {
-            programs.iter().flat_map(|p| repro::selftest_array(p, &claims(p, args.rules)).into_bytes()).collect()
+            let entry = |p: &Program| Part::selftest(p, repro::selftest_array(p, &claims(p, args.rules)));
+            programs.iter().map(entry).collect()
         }
         Target::Selftest => {
             let program = one()?;
-            repro::selftest_asm(program, &claims(program, args.rules)).into_bytes()
+            vec![Part::selftest(program, repro::selftest_asm(program, &claims(program, args.rules)))]
         }
     })
 }
@@ -126,7 +165,7 @@ fn claims(program: &Program, rules: Option<KernelVersion>) -> Claims {
     let Some(version) = rules else { return Claims::default() };
     let (load, comment) = match status(program, &Rules::of(version)) {
         Status::Accepted { .. } => (Load::Success, format!("Linux {version} accepts it.")),
-        Status::Rejected(rejection) => (Load::Failure(rejection.text), format!("Linux {version} refuses it.")),
+        Status::Rejected(rejection) => (Load::Failure(rejection.text), format!("Linux {version} rejects it.")),
         Status::Unsupported(what) => (Load::Unsaid, format!("No verdict of Linux {version} is known: {}.", what.what)),
     };
     Claims { comments: vec![comment], load, ..Claims::default() }

@@ -180,8 +180,11 @@ fn report(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let comments = [format!("Kept under the rules of {version}: {kept}")];
+    let mut left_out = Vec::new();
     if let Some(path) = &args.out {
-        let bytes = written(path, &reduced.program, &comments);
+        let (bytes, what) = written(path, &reduced.program, &comments);
+        what.iter().for_each(|what| note(format_args!("{}: not as the original: {what}", path.display())));
+        left_out = what;
         crate::campaign::write_whole(path, &bytes).map_err(|e| Failure::file(path, e))?;
     }
     let end = match reduced.end {
@@ -202,6 +205,7 @@ fn report(
             "after": size(&reduced.after),
             "attempts": reduced.attempts,
             "minimal": reduced.end == End::Minimal,
+            "left_out": left_out,
             "program": serde_json::from_str::<serde_json::Value>(&json::write(
                 std::slice::from_ref(&reduced.program), Form::Document)).unwrap_or_default(),
         }}));
@@ -216,16 +220,18 @@ fn report(
     }
 }
 
-/// The case in the format that a file's name says; assembly where it says nothing.
-fn written(path: &Path, program: &Program, comments: &[String]) -> Vec<u8> {
+/// The case in the format that a file's name says, assembly where it says nothing, and what the format has no words for.
+fn written(path: &Path, program: &Program, comments: &[String]) -> (Vec<u8>, Vec<String>) {
     let one = std::slice::from_ref(program);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("json") => json::write(one, Form::Document).into_bytes(),
-        Some("jsonl") => json::write(one, Form::Lines).into_bytes(),
+    let text = match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => json::write(one, Form::Document),
+        Some("jsonl") => json::write(one, Form::Lines),
         Some("c") => {
             let claims = repro::Claims { comments: comments.to_vec(), ..repro::Claims::default() };
-            repro::selftest_asm(program, &claims).into_bytes()
+            let selftest = repro::selftest_asm(program, &claims);
+            return (selftest.text.into_bytes(), selftest.left_out);
         }
-        _ => repro::bpf(program, comments).into_bytes(),
-    }
+        _ => repro::bpf(program, comments),
+    };
+    (text.into_bytes(), Vec::new())
 }

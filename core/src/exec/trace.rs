@@ -67,6 +67,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// The call of `bpf_loop` that it is about, as an index into the original program.
+    pub const fn site(&self) -> Option<u32> {
+        match self {
+            Event::Callback { site, .. } | Event::LoopEnd { site, .. } => Some(*site),
+            Event::Helper { .. } | Event::Element { .. } => None,
+        }
+    }
+
     /// The kind of event.
     pub const fn kind(&self) -> &'static str {
         match self {

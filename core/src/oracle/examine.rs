@@ -204,7 +204,9 @@ impl Pair<'_> {
 
     fn judge(&mut self, n: usize, input: &Input, pair: &RunPair, images: (&Image, &Image)) -> Option<Finding> {
         if let Some(finding) = judge::traps(pair) {
-            return Some(Finding { input: Some(n), ..finding });
+            let in_original = matches!(pair.original.end, End::Trapped(_));
+            let origin = |at: InsnIdx| if in_original { Some(at) } else { self.rewritten.origin.get(at.at()).copied() };
+            return Some(Finding { input: Some(n), at: finding.at.and_then(origin), ..finding });
         }
         first_difference(&pair.original, &pair.rewritten)?;
         // Run again with everything written down, to find the first point where the two part.

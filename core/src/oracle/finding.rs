@@ -1,6 +1,7 @@
 //! What an oracle says.
 
 use crate::caught::Panic;
+use crate::isa::InsnIdx;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -53,6 +54,8 @@ pub struct Finding {
     pub evidence: String,
     /// The input, by index; `None` when it is not about a run.
     pub input: Option<usize>,
+    /// The instruction of the original program that it is about, where it is about one.
+    pub at: Option<InsnIdx>,
 }
 
 impl Finding {
@@ -63,6 +66,7 @@ impl Finding {
             signature: format!("internal:panic:{}", panic.place),
             evidence: panic.to_string(),
             input: None,
+            at: None,
         }
     }
 }

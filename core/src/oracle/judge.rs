@@ -6,8 +6,9 @@
 use super::examine::RunPair;
 use super::finding::{Class, Finding};
 use crate::exec::{End, Event, Outcome, Place, RegionName, TrapKind, first_difference, first_different_event};
+use crate::isa::InsnIdx;
 
-/// The finding of a run that trapped.
+/// The finding of a run that trapped. The place is that of the form that trapped, of the helper form where both did.
 pub fn traps(pair: &RunPair) -> Option<Finding> {
     let (form, trap, other) = match (&pair.original.end, &pair.rewritten.end) {
         (End::Trapped(trap), End::Trapped(other)) if trap.kind == other.kind => ("both forms", trap, None),
@@ -22,25 +23,28 @@ pub fn traps(pair: &RunPair) -> Option<Finding> {
         signature: format!("{class}:{form}:{}", trap_name(&trap.kind)),
         evidence: format!("{form}, instruction {}: {}{other}", trap.at, trap.kind),
         input: None,
+        at: Some(trap.at),
     })
 }
 
 /// The finding of two runs, with all events, that differ.
 pub fn difference(pair: &RunPair) -> Option<Finding> {
-    let finding = |what: String, evidence| Finding {
+    let finding = |what: String, evidence, at| Finding {
         class: Class::Equivalence,
         signature: format!("{}:{what}", Class::Equivalence),
         evidence,
         input: None,
+        at,
     };
     if let Some(found) = first_different_event(&pair.original.trace, &pair.rewritten.trace) {
         let (left, right) = (shown(&found.left, &pair.original), shown(&found.right, &pair.rewritten));
         let evidence = format!("event {}: helper form: {left}; inlined form: {right}", found.at);
-        return Some(finding(events_name(&found.left, &found.right), evidence));
+        let site = [&found.left, &found.right].into_iter().flatten().find_map(Event::site);
+        return Some(finding(events_name(&found.left, &found.right), evidence, site.map(InsnIdx)));
     }
     let found = first_difference(&pair.original, &pair.rewritten)?;
     let evidence = format!("{}: helper form: {}; inlined form: {}", found.place, found.left, found.right);
-    Some(finding(place_name(&found.place).to_owned(), evidence))
+    Some(finding(place_name(&found.place).to_owned(), evidence, None))
 }
 
 fn shown(event: &Option<Event>, outcome: &Outcome) -> String {

@@ -3,13 +3,14 @@
 //! The file compiles in the kernel's tree and alone: without the kernel's `bpf_misc.h` a prelude of our own is taken.
 
 use super::asm_body::{Body, Names};
-use super::asm_maps::{MapForm, Maps};
+use super::asm_func::{self, Form};
+use super::asm_maps::{self, Maps};
+use super::left_out;
 use super::words::{self, Identifiers};
-use super::{Claims, Load};
-use crate::btf::Linkage;
-use crate::isa::{InsnIdx, operations};
+use super::{Claims, Load, Selftest};
+use crate::isa::{InsnIdx, Listed, operations};
 use crate::kernel::helpers::helper_name;
-use crate::program::{Layout, Program, SubprogIdx, elf, subprog_target};
+use crate::program::{Func, Layout, Program, SubprogIdx, elf};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -17,37 +18,60 @@ const PRELUDE: &str = include_str!("prelude/asm.h");
 /// How the file is compiled alone.
 const COMPILE: &str = "clang -target bpf -mcpu=v3 -g -O2 -c";
 
+/// A program with what its functions are, looked up once.
+pub(super) struct Source<'a> {
+    pub program: &'a Program,
+    pub layout: Layout,
+    pub ops: Vec<Listed>,
+    /// The records of `func_info`, by first instruction; of several the first.
+    pub funcs: BTreeMap<InsnIdx, &'a Func>,
+}
+
+impl<'a> Source<'a> {
+    pub fn of(program: &'a Program) -> Source<'a> {
+        let funcs = program.funcs.iter().rev().map(|f| (f.insn, f)).collect();
+        Source { program, layout: Layout::of(program), ops: operations(&program.insns), funcs }
+    }
+
+    /// The operations of a function.
+    pub fn ops_of(&self, subprog: SubprogIdx) -> &[Listed] {
+        let place = |end: InsnIdx| self.ops.partition_point(|(at, _)| *at < end);
+        let range = place(self.layout.start(subprog))..place(self.layout.end(subprog));
+        self.ops.get(range).unwrap_or_default()
+    }
+}
+
 /// A selftest in C with inline assembly.
-pub fn selftest_asm(program: &Program, claims: &Claims) -> String {
-    let layout = Layout::of(program);
+pub fn selftest_asm(program: &Program, claims: &Claims) -> Selftest {
+    let source = Source::of(program);
     let mut identifiers = Identifiers::default();
-    let names =
-        Names { funcs: func_names(program, &layout, &mut identifiers), maps: Maps::new(program, &mut identifiers) };
+    let names = Names { funcs: func_names(&source, &mut identifiers), maps: Maps::new(&source, &mut identifiers) };
     let mut left_out = Vec::new();
-    let bodies: Vec<Body> = (0..layout.len() as u16)
-        .map(|n| Body::new(program, layout.start(SubprogIdx(n)), layout.end(SubprogIdx(n)), &names, &mut left_out))
+    let bodies: Vec<Body> = (0..source.layout.len())
+        .map(|n| Body::new(source.ops_of(SubprogIdx(n as u16)), &names, &mut left_out))
         .collect();
-    names.maps.remarks(program, &mut left_out);
-    order_remark(program, &layout, &names, &mut left_out);
-    other_remarks(program, &layout, &mut left_out);
+    left_out::of_asm(&source, &names, &mut left_out);
     let mut out = String::from("// SPDX-License-Identifier: GPL-2.0\n");
     let alone = format!("Compiles alone: {COMPILE}");
     let comments = claims.comments.iter().map(String::as_str).chain([alone.as_str()]);
     out += &words::block_comment(comments);
     prelude(&mut out, program, &bodies);
-    names.maps.definitions(program, &mut out);
-    declarations(&mut out, program, &names);
+    names.maps.definitions(&source, &mut out);
+    declarations(&mut out, &source, &names);
     for (n, body) in bodies.iter().enumerate().rev() {
+        let start = source.layout.start(SubprogIdx(n as u16));
+        let form = Form::of(&source, start);
         out.push('\n');
-        let start = layout.start(SubprogIdx(n as u16));
         if n == 0 {
             out += &words::block_comment(left_out.iter().map(String::as_str));
             heading(&mut out, program, claims);
         }
-        push(&mut out, format_args!("{}\n{{\n{}}}\n", signature(program, start, &names), body.text()));
+        push(&mut out, format_args!("{}\n{{\n", form.signature(names.func(start))));
+        form.body(body, &mut out);
+        out.push_str("}\n");
     }
     out += "\nchar _license[] SEC(\"license\") = \"GPL\";\n";
-    out
+    Selftest { text: out, left_out }
 }
 
 /// Writing to a text cannot fail.
@@ -55,14 +79,14 @@ pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-fn func_names(program: &Program, layout: &Layout, identifiers: &mut Identifiers) -> BTreeMap<InsnIdx, String> {
-    let name = |start: &InsnIdx| {
-        let given = program.func_name(*start).unwrap_or_default();
-        let given = if start.0 == 0 && given == "main" { program.name.as_str() } else { given };
+fn func_names(source: &Source<'_>, identifiers: &mut Identifiers) -> BTreeMap<InsnIdx, String> {
+    let mut name = |start: &InsnIdx| {
+        let given = source.funcs.get(start).map_or("", |f| f.name.as_str());
+        let given = if start.0 == 0 && given == "main" { source.program.name.as_str() } else { given };
         let otherwise = if start.0 == 0 { "prog".to_owned() } else { format!("func_{start}") };
-        identifiers.give(given, &otherwise)
+        (*start, identifiers.give(given, &otherwise))
     };
-    layout.starts().iter().copied().zip(layout.starts().iter().map(name).collect::<Vec<_>>()).collect()
+    source.layout.starts().iter().map(&mut name).collect()
 }
 
 fn prelude(out: &mut String, program: &Program, bodies: &[Body]) {
@@ -70,7 +94,7 @@ fn prelude(out: &mut String, program: &Program, bodies: &[Body]) {
     *out += PRELUDE;
     let types: BTreeSet<_> = program.maps.iter().map(|m| m.map_type).collect();
     for map_type in types {
-        push(out, format_args!("#define {} {}\n", super::asm_maps::type_name(map_type), map_type.number()));
+        push(out, format_args!("#define {} {}\n", asm_maps::type_name(map_type), map_type.number()));
     }
     let helpers: BTreeSet<i32> = bodies.iter().flat_map(|b| b.helpers.iter().copied()).collect();
     for (id, name) in helpers.iter().filter_map(|id| Some((id, helper_name(*id)?))) {
@@ -80,13 +104,17 @@ fn prelude(out: &mut String, program: &Program, bodies: &[Body]) {
 }
 
 /// Functions are defined from the last to the first, so that most references meet what is known; the others are declared.
-fn declarations(out: &mut String, program: &Program, names: &Names) {
-    let funcs: Vec<_> = names.funcs.keys().filter(|at| at.0 != 0).collect();
-    if !funcs.is_empty() {
+fn declarations(out: &mut String, source: &Source<'_>, names: &Names) {
+    let starts = source.layout.starts().get(1..).unwrap_or_default();
+    if !starts.is_empty() {
         out.push('\n');
     }
-    for start in funcs {
-        push(out, format_args!("{};\n", signature(program, *start, names)));
+    for start in starts {
+        push(out, format_args!("{};\n", Form::of(source, *start).signature(names.func(*start))));
+    }
+    if starts.iter().any(|start| matches!(Form::of(source, *start), Form::Typed { .. })) {
+        out.push('\n');
+        out.push_str(&words::block_comment(asm_func::WHY_TYPED.lines()));
     }
 }
 
@@ -105,29 +133,20 @@ fn heading(out: &mut String, program: &Program, claims: &Claims) {
     if let Some(value) = claims.retval {
         push(out, format_args!("__retval({})\n", value as i32));
     }
-    for name in flags(program) {
-        push(out, format_args!("__flag({name})\n"));
+    let flags = tagged_flags(program);
+    for (bit, name) in FLAG_NAMES {
+        if flags & bit != 0 {
+            push(out, format_args!("__flag({name})\n"));
+        }
+    }
+    let unnamed = FLAG_NAMES.iter().fold(flags, |flags, (bit, _)| flags & !bit);
+    if unnamed != 0 {
+        push(out, format_args!("__flag({unnamed:#x})\n"));
     }
 }
 
-fn signature(program: &Program, start: InsnIdx, names: &Names) -> String {
-    let func = program.funcs.iter().find(|f| f.insn == start);
-    let linkage = match func.map(|f| f.linkage) {
-        _ if start.0 == 0 => "__naked",
-        Some(Linkage::Global | Linkage::Extern) => "__naked __noinline __used",
-        Some(Linkage::Static) | None => "static __naked __noinline __used",
-    };
-    let args: Vec<String> = match func.map_or(0, |f| f.args) {
-        0 => vec!["void".to_owned()],
-        1 if start.0 == 0 => vec!["void *ctx".to_owned()],
-        args => (1..=args).map(|n| format!("long a{n}")).collect(),
-    };
-    let name = names.funcs.get(&start).map_or("prog", String::as_str);
-    format!("{linkage} int {name}({})", args.join(", "))
-}
-
 /// The section that says most of the program's type, and how much it says.
-fn section(program: &Program) -> (&'static str, Said) {
+pub(super) fn section(program: &Program) -> (&'static str, Said) {
     let (prog_type, attach, flags) = (program.prog_type, program.expected_attach_type, program.prog_flags);
     let unnamed = flags & !SECTION_FLAGS;
     if let Some(name) = elf::section_name(prog_type, attach, flags - unnamed) {
@@ -141,8 +160,10 @@ fn section(program: &Program) -> (&'static str, Said) {
 
 /// What a section's name says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Said {
+pub(super) enum Said {
+    /// Type, attach type and the flags that are part of names.
     All,
+    /// The type.
     Type,
     Nothing,
 }
@@ -150,61 +171,17 @@ enum Said {
 /// `BPF_F_SLEEPABLE` and `BPF_F_XDP_HAS_FRAGS`, which are part of a section's name.
 const SECTION_FLAGS: u32 = 1 << 4 | 1 << 5;
 
-/// The other flags of a load, by name.
-fn flags(program: &Program) -> impl Iterator<Item = &'static str> {
-    const NAMES: [(u32, &str); 6] = [
-        (1 << 0, "BPF_F_STRICT_ALIGNMENT"),
-        (1 << 1, "BPF_F_ANY_ALIGNMENT"),
-        (1 << 2, "BPF_F_TEST_RND_HI32"),
-        (1 << 3, "BPF_F_TEST_STATE_FREQ"),
-        (1 << 6, "BPF_F_XDP_DEV_BOUND_ONLY"),
-        (1 << 7, "BPF_F_TEST_REG_INVARIANTS"),
-    ];
-    let flags = program.prog_flags;
-    NAMES.into_iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| name)
-}
+/// The other flags of a load that have a name, and the name.
+const FLAG_NAMES: [(u32, &str); 6] = [
+    (1 << 0, "BPF_F_STRICT_ALIGNMENT"),
+    (1 << 1, "BPF_F_ANY_ALIGNMENT"),
+    (1 << 2, "BPF_F_TEST_RND_HI32"),
+    (1 << 3, "BPF_F_TEST_STATE_FREQ"),
+    (1 << 6, "BPF_F_XDP_DEV_BOUND_ONLY"),
+    (1 << 7, "BPF_F_TEST_REG_INVARIANTS"),
+];
 
-/// A linker puts each function where it is first referred to.
-fn order_remark(program: &Program, layout: &Layout, names: &Names, left_out: &mut Vec<String>) {
-    let ops = operations(&program.insns);
-    let mut linked = Vec::new();
-    let mut open = vec![InsnIdx(0)];
-    while let Some(start) = open.pop() {
-        if linked.contains(&start) {
-            continue;
-        }
-        linked.push(start);
-        let end = layout.starting(start).map_or(start, |subprog| layout.end(subprog));
-        let within = ops.iter().rev().filter(|(at, _)| (start..end).contains(at));
-        let targets = within.filter_map(|(at, op)| subprog_target(*at, op.as_ref().ok()?));
-        open.extend(targets.filter(|t| layout.starting(*t).is_some()));
-    }
-    if !linked.is_sorted() {
-        let name = |start: &InsnIdx| names.funcs.get(start).map_or("?", String::as_str);
-        let order: Vec<&str> = layout.starts().iter().map(name).collect();
-        left_out.push(format!("The original has its functions in the order {}.", order.join(", ")));
-    }
-}
-
-fn other_remarks(program: &Program, layout: &Layout, left_out: &mut Vec<String>) {
-    let type_and_attach = format!("program type {}, attach type {}", program.prog_type, program.expected_attach_type);
-    match section(program).1 {
-        Said::All => {}
-        Said::Type => left_out.push(format!("No section says {type_and_attach}, flags {:#x}.", program.prog_flags)),
-        Said::Nothing => left_out.push(format!("No section says {type_and_attach}: set it before the load.")),
-    }
-    if program.funcs.is_empty() {
-        left_out.push("The original comes without BTF.".to_owned());
-    }
-    if program.btf.is_some() {
-        left_out.push("The original has a BTF of its own; here clang writes one.".to_owned());
-    }
-    for func in program.funcs.iter().filter(|f| layout.starting(f.insn).is_none()) {
-        left_out.push(format!("func_info also names \"{}\" at {}, where no function starts.", func.name, func.insn));
-    }
-    for (n, map) in program.maps.iter().enumerate().filter(|(_, m)| !m.init.is_empty()) {
-        if MapForm::of(program, n as u32) == MapForm::Defined {
-            left_out.push(format!("Map {n} (\"{}\") holds values before the run; here it starts as zeros.", map.name));
-        }
-    }
+/// Flags of the load that no section says, and which the runner of the kernel's tests takes from a tag.
+pub(super) fn tagged_flags(program: &Program) -> u32 {
+    program.prog_flags & !SECTION_FLAGS
 }

@@ -3,9 +3,8 @@
 use super::asm::push;
 use super::asm_maps::{self, MapForm, Maps};
 use super::words;
-use crate::isa::{AluOp, AtomicOp, Cond, Endian, Imm64, Insn, InsnIdx, Listed, Op, Operand, operations};
+use crate::isa::{AluOp, AtomicOp, Cond, Endian, Imm64, Insn, InsnIdx, Listed, Op, Operand};
 use crate::kernel::helpers::helper_name;
-use crate::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names in C.
@@ -26,11 +25,16 @@ pub(super) struct Body {
     pub helpers: BTreeSet<i32>,
 }
 
+impl Names {
+    /// The function that starts at an instruction.
+    pub fn func(&self, start: InsnIdx) -> &str {
+        self.funcs.get(&start).map_or("prog", String::as_str)
+    }
+}
+
 impl Body {
-    /// The function from `start` to before `end`. What cannot be said is added to `left_out`.
-    pub fn new(program: &Program, start: InsnIdx, end: InsnIdx, names: &Names, left_out: &mut Vec<String>) -> Body {
-        let ops: Vec<Listed> =
-            operations(&program.insns).into_iter().filter(|(at, _)| (start..end).contains(at)).collect();
+    /// A function's operations. What cannot be said is added to `left_out`.
+    pub fn new(ops: &[Listed], names: &Names, left_out: &mut Vec<String>) -> Body {
         let starts: BTreeSet<InsnIdx> = ops.iter().map(|(at, _)| *at).collect();
         let jump = |at: InsnIdx, op: &Op| match op {
             Op::Jump { .. } | Op::JumpIf { .. } if in_words(op) => op.target(at).filter(|t| starts.contains(t)),
@@ -38,7 +42,7 @@ impl Body {
         };
         let labels: BTreeSet<InsnIdx> = ops.iter().filter_map(|(at, op)| jump(*at, op.as_ref().ok()?)).collect();
         let mut body = Body::default();
-        for (at, op) in &ops {
+        for (at, op) in ops {
             if labels.contains(at) {
                 push(&mut body.lines, format_args!("\"l{at}_%=:\"\n"));
             }
@@ -64,14 +68,23 @@ impl Body {
         body
     }
 
-    /// The statement.
-    pub fn text(&self) -> String {
+    /// The lines of the assembly.
+    pub fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    /// The lines without the exit that is the last one.
+    pub fn lines_before_exit(&self) -> &str {
+        self.lines.strip_suffix("\t\"exit;\"\n").unwrap_or(&self.lines)
+    }
+
+    /// Some of the lines as a statement, with the operands that it sets and the registers that it uses.
+    pub fn statement(&self, lines: &str, outputs: &str, clobbers: &str, out: &mut String) {
         let operands: Vec<&str> = self.operands.iter().map(String::as_str).collect();
-        let mut out = String::from("\tasm volatile (\n");
-        out += if self.lines.is_empty() { "\t\"\"\n" } else { &self.lines };
+        out.push_str("\tasm volatile (\n");
+        out.push_str(if lines.is_empty() { "\t\"\"\n" } else { lines });
         let operands = if operands.is_empty() { String::new() } else { format!(" {}", operands.join(",\n\t  ")) };
-        push(&mut out, format_args!("\t:\n\t:{operands}\n\t: __clobber_all);\n"));
-        out
+        push(out, format_args!("\t:{outputs}\n\t:{operands}\n\t: {clobbers});\n"));
     }
 
     fn line(&mut self, text: &str, comment: Option<&str>) {

@@ -1,4 +1,4 @@
-//! What was found, told so that a reader can follow it without our tools.
+//! What was found, told so that a reader can follow it without our tools, and repeat it with them.
 
 use crate::isa::{InsnIdx, listing};
 use crate::program::{Program, ProgramNames};
@@ -7,22 +7,33 @@ use std::fmt::Write;
 /// A finding in plain words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Story<'a> {
-    /// What is wrong, in one line.
+    /// What is wrong, in a sentence.
     pub title: String,
-    /// Signature.
-    pub signature: String,
+    /// What identifies the finding: a name and a value each. An empty value is left out.
+    pub identity: Vec<(&'static str, String)>,
     /// What was compared with what, and what should hold.
     pub compared: String,
-    /// Kernels whose rules were used, or that were run.
-    pub kernels: Vec<String>,
     /// The first point where the sides part, or what one of them did.
     pub evidence: String,
+    /// What the verifier believed where it matters.
+    pub belief: Belief,
     /// The sides.
     pub sides: Vec<Side<'a>>,
-    /// How to see it again, a command a line.
-    pub commands: Vec<String>,
+    /// What makes it go away, a sentence each; the first stands for itself, the others are a list.
+    pub gone_with: Vec<String>,
+    /// How to see it again: what a command shows, and the command.
+    pub commands: Vec<(String, String)>,
     /// What else is known.
     pub notes: Vec<String>,
+}
+
+/// What the verifier believed at an instruction.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Belief {
+    /// Which instruction, and how often the verifier came there.
+    pub place: String,
+    /// The states, as a kernel's log writes registers and stack slots; a line for each frame.
+    pub states: Vec<String>,
 }
 
 /// A side of the comparison.
@@ -43,21 +54,52 @@ impl Story<'_> {
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         push(&mut out, format_args!("# {}\n\n", one_line(&self.title)));
-        let facts = [("signature", &self.signature), ("kernels", &self.kernels.join(", "))];
-        for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        for (name, value) in self.identity.iter().filter(|(_, value)| !value.is_empty()) {
             push(&mut out, format_args!("- {name}: {}\n", code(value)));
         }
         section(&mut out, "What was compared", &self.compared);
         section(&mut out, "Where the sides part", &self.evidence);
+        section(&mut out, "What the verifier believed", &self.belief.place);
+        if !self.belief.states.is_empty() {
+            let states: Vec<&str> = self.belief.states.iter().map(|state| state.trim_end()).collect();
+            out.push('\n');
+            fenced(&mut out, &states.join("\n\n"));
+        }
         for side in &self.sides {
             side.markdown(&mut out);
         }
+        if let Some((first, others)) = self.gone_with.split_first() {
+            section(&mut out, "What makes it go away", first);
+            out.push_str(if others.is_empty() { "" } else { "\n" });
+            others.iter().for_each(|one| push(&mut out, format_args!("- {}\n", one_line(one))));
+        }
         if !self.commands.is_empty() {
+            let commands: Vec<String> =
+                self.commands.iter().map(|(what, command)| format!("# {}\n{command}", one_line(what))).collect();
             push(&mut out, format_args!("\n## To see it again\n\n"));
-            fenced(&mut out, &self.commands.join("\n"));
+            fenced(&mut out, &commands.join("\n"));
         }
         section(&mut out, "Notes", &self.notes.join("\n\n"));
         out
+    }
+}
+
+impl Story<'_> {
+    /// What a reproduction says of the finding, a line each: everything but the sides, which the reproduction is, and the states.
+    pub fn comments(&self) -> Vec<String> {
+        let mut lines = vec![one_line(&self.title), self.evidence.clone()];
+        lines.extend(self.notes.iter().cloned());
+        let named = self.identity.iter().filter(|(_, value)| !value.is_empty());
+        lines.extend(named.map(|(name, value)| format!("{name}: {}", one_line(value))));
+        let (first, others) = self.gone_with.split_first().unzip();
+        lines.extend(first.cloned());
+        lines.extend(others.into_iter().flatten().map(|one| format!("    {}", one_line(one))));
+        for (what, commands) in &self.commands {
+            lines.push(one_line(what));
+            lines.extend(commands.lines().map(|line| format!("    {line}")));
+        }
+        lines.retain(|line| !line.is_empty());
+        lines
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::btf::Linkage;
 use crate::isa::{Imm64, InsnIdx, Op, decode, operations};
 use crate::kernel::ProgType;
-use crate::program::{Layout, Loaded, MapDef, Program, elf, text};
+use crate::program::{Func, Layout, Loaded, MapDef, Program, elf, text};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -85,7 +85,11 @@ fn compile(source: &str, folder: &Path) -> Vec<u8> {
     let (c, o) = (folder.join("repro.c"), folder.join("repro.o"));
     std::fs::write(&c, source).expect("a file");
     let mut clang = Command::new("clang");
-    clang.args(["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror", "-c"]).arg(&c).arg("-o").arg(&o);
+    clang
+        .args(["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Wextra", "-Werror", "-c"])
+        .arg(&c)
+        .arg("-o")
+        .arg(&o);
     let run = clang.output().expect("clang runs");
     assert!(run.status.success(), "{}\n{source}", String::from_utf8_lossy(&run.stderr));
     std::fs::read(&o).expect("an object")
@@ -181,12 +185,14 @@ fn inline_assembly_compiles_to_the_same_program() {
         ..Claims::default()
     };
     for program in [program(LOOP), program("r0 = 0\nexit"), of_operations(&every_operation())] {
-        let source = selftest_asm(&program, &claims);
+        let source = selftest_asm(&program, &claims).text;
         let again = loaded(&compile(&source, folder.path()));
         assert_eq!(linked(&again), linked(&program), "{source}");
         assert_eq!(again.prog_type, program.prog_type);
         let kinds = |p: &Program| {
-            let mut kinds: Vec<_> = p.funcs.iter().skip(1).map(|f| (f.args, f.linkage == Linkage::Static)).collect();
+            // Of a static function's parameters a kernel reads nothing.
+            let kind = |f: &Func| if f.linkage == Linkage::Static { None } else { Some(f.args) };
+            let mut kinds: Vec<_> = p.funcs.iter().skip(1).map(kind).collect();
             kinds.sort_unstable();
             kinds
         };
@@ -217,16 +223,16 @@ fn sections_say_the_type() {
             name: "int".into(),
             ..program("r0 = 0\nexit")
         };
-        let source = selftest_asm(&program, &Claims::default());
+        let source = selftest_asm(&program, &Claims::default()).text;
         let again = loaded(&compile(&source, folder.path()));
         assert_eq!((again.prog_type, again.expected_attach_type, again.prog_flags), (prog_type, attach, flags));
         assert!(!source.contains("No section says"), "{source}");
     }
     // The attach type of a section need not be the program's.
     let bare = Program { prog_type: ProgType::Xdp, ..program("r0 = 0\nexit") };
-    assert!(selftest_asm(&bare, &Claims::default()).contains("SEC(\"xdp\")"));
+    assert!(selftest_asm(&bare, &Claims::default()).text.contains("SEC(\"xdp\")"));
     let odd = Program { prog_type: ProgType::Tracing, expected_attach_type: 24, ..program("r0 = 0\nexit") };
-    assert!(selftest_asm(&odd, &Claims::default()).contains("No section says program type tracing"));
+    assert!(selftest_asm(&odd, &Claims::default()).text.contains("No section says program type tracing"));
 }
 
 #[test]
@@ -244,7 +250,7 @@ fn macros_compile_to_the_same_instructions() {
         unexpected_insns: everything.insns[20..40].to_vec(),
     };
     for program in [program(LOOP), everything.clone()] {
-        let case = selftest_array(&program, &claims);
+        let case = selftest_array(&program, &claims).text;
         let types = program.type_info().map(|t| t.btf).unwrap_or_default();
         let source = format!(
             "{ARRAY_PRELUDE}\nstatic struct bpf_test tests[] = {{\n{case}}};\n
@@ -265,7 +271,12 @@ fn macros_compile_to_the_same_instructions() {
         );
         let (c, exe) = (folder.path().join("array.c"), folder.path().join("array"));
         std::fs::write(&c, &source).expect("a file");
-        let run = Command::new("cc").args(["-Wall", "-Werror", "-O0", "-o"]).arg(&exe).arg(&c).output().expect("cc");
+        let run = Command::new("cc")
+            .args(["-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-O0", "-o"])
+            .arg(&exe)
+            .arg(&c)
+            .output()
+            .expect("cc");
         assert!(run.status.success(), "{}\n{case}", String::from_utf8_lossy(&run.stderr));
         let out = Command::new(&exe).output().expect("it runs").stdout;
         let mut expected = raw(&program);
@@ -286,19 +297,19 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 fn what_a_form_cannot_say_is_said() {
     let mut program = program(LOOP);
     program.btf = program.type_info().map(|t| t.btf);
-    let text = selftest_asm(&program, &Claims::default());
+    let text = selftest_asm(&program, &Claims::default()).text;
     for what in ["may_goto", "has a BTF of its own", "SEC(\".rodata.fixed\")", "BPF_MAP_TYPE_RINGBUF"] {
         assert!(text.contains(what), "{what}\n{text}");
     }
     assert!(!text.contains("in the order"));
-    let late = selftest_asm(&self::program("call b\ncall a\nexit\na:\nexit\nb:\nexit"), &Claims::default());
+    let late = selftest_asm(&self::program("call b\ncall a\nexit\na:\nexit\nb:\nexit"), &Claims::default()).text;
     assert!(late.contains("The original has its functions in the order prog, a, b."), "{late}");
     // A map that is used both ways can be no variable.
     let both = text::parse(
         ";;! maps = [{ type = \"array\", key_size = 4, value_size = 8, max_entries = 1, init = [\"01\"] }]
         r1 = map.0 ll\nr2 = map.0+4 ll\nr0 = 0\nexit",
     );
-    let text = selftest_asm(&both.expect("a program").program, &Claims::default());
+    let text = selftest_asm(&both.expect("a program").program, &Claims::default()).text;
     assert!(text.contains("Instruction 2 must be given the file descriptor of map 0 by hand."), "{text}");
     assert!(text.contains("holds values before the run"), "{text}");
 }
@@ -317,9 +328,14 @@ fn a_story_marks_the_place() {
     let program = program("r1 = 0x7 ll\nif r1 == 0 goto out\nr0 = 1\nout:\nexit");
     let story = Story {
         title: "Forms\ndiffer".into(),
-        signature: "equivalence:r0".into(),
+        identity: vec![
+            ("signature", "equivalence:r0".into()),
+            ("rules", "6.1, 7.3".into()),
+            ("nothing", String::new()),
+        ],
         compared: "Both forms on input 0.".into(),
-        kernels: vec!["6.1".into(), "7.3".into()],
+        belief: Belief { place: "At 1 it believed:".into(), states: vec![" R1=7 R10=fp0\n".into(), " R1=8\n".into()] },
+        gone_with: vec!["Each of these:".into(), "`a=b`:\nrejected.".into()],
         evidence: "r0: 1 against 2".into(),
         sides: vec![Side {
             name: "helper call".into(),
@@ -327,14 +343,14 @@ fn a_story_marks_the_place() {
             mark: Some(InsnIdx(1)),
             result: String::new(),
         }],
-        commands: vec!["loopdiff check case.bpf".into()],
+        commands: vec![("In the model.".into(), "loopdiff check case.bpf".into())],
         notes: vec!["a ``` b".into()],
     };
     let expected = "\
 # Forms differ
 
 - signature: `equivalence:r0`
-- kernels: `6.1, 7.3`
+- rules: `6.1, 7.3`
 
 ## What was compared
 
@@ -343,6 +359,16 @@ Both forms on input 0.
 ## Where the sides part
 
 r0: 1 against 2
+
+## What the verifier believed
+
+At 1 it believed:
+
+```
+ R1=7 R10=fp0
+
+ R1=8
+```
 
 ## helper call
 
@@ -355,9 +381,16 @@ main:
        4  exit
 ```
 
+## What makes it go away
+
+Each of these:
+
+- `a=b`: rejected.
+
 ## To see it again
 
 ```
+# In the model.
 loopdiff check case.bpf
 ```
 

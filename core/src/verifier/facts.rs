@@ -1,7 +1,8 @@
 //! The verifier's entry: all its parts in the kernel's order, and the facts that are left when they agree.
 
 use super::depth;
-use super::log::{self, Log, LogLevel};
+use super::liveness::Liveness;
+use super::log::{self, Believed, Log, LogLevel};
 use super::structure::{self, Structure};
 use super::tables::{analyse_liveness, live_registers};
 use super::verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unsupported, Verdict};
@@ -36,6 +37,29 @@ pub fn verify_within_with_log(program: &Program, rules: &Rules, level: LogLevel,
     check(program, rules, Some(level), walk_max)
 }
 
+/// What the verifier believes of registers and stack whenever it comes to an instruction.
+pub fn believed_at(program: &Program, rules: &Rules, at: InsnIdx, walk_max: u32) -> Believed {
+    let Ok(structure) = structure::check(program, rules) else { return Believed::default() };
+    let mut log = Log::new(program, &structure, rules, LogLevel::Path);
+    log.watch(at);
+    let liveness = match liveness(program, &structure, rules) {
+        Ok(liveness) => liveness,
+        Err(_) => return Believed::default(),
+    };
+    let mut walker = Walker::new(program, &structure, rules, liveness.as_ref(), Some(log), walk_max);
+    // How it ends is no matter: what was seen before stays.
+    let _ = walk_program(&mut walker);
+    walker.log.take().map(Log::believed).unwrap_or_default()
+}
+
+fn liveness(program: &Program, structure: &Structure, rules: &Rules) -> Result<Option<Liveness>, Rejection> {
+    match rules.walk.liveness {
+        LivenessModel::ReadMarks => Ok(None),
+        LivenessModel::Recorded => Ok(Some(live_registers(program, structure, rules))),
+        LivenessModel::Static => analyse_liveness(program, structure, rules),
+    }
+}
+
 fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u32) -> (Verdict, String) {
     let structure = match structure::check(program, rules) {
         Ok(structure) => structure,
@@ -46,13 +70,9 @@ fn check(program: &Program, rules: &Rules, level: Option<LogLevel>, walk_max: u3
         }
     };
     let mut log = level.map(|level| Log::new(program, &structure, rules, level));
-    let liveness = match rules.walk.liveness {
-        LivenessModel::ReadMarks => None,
-        LivenessModel::Recorded => Some(live_registers(program, &structure, rules)),
-        LivenessModel::Static => match analyse_liveness(program, &structure, rules) {
-            Ok(liveness) => liveness,
-            Err(rejection) => return finish(Verdict::Rejected(rejection), log, &Statistics::default()),
-        },
+    let liveness = match liveness(program, &structure, rules) {
+        Ok(liveness) => liveness,
+        Err(rejection) => return finish(Verdict::Rejected(rejection), log, &Statistics::default()),
     };
     if let (Some(log), Some(liveness)) = (&mut log, &liveness) {
         log.live_registers(liveness);

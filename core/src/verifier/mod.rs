@@ -37,6 +37,6 @@ mod verdict;
 mod visit;
 mod walker;
 
-pub use facts::{verify, verify_with_log, verify_within, verify_within_with_log};
-pub use log::LogLevel;
+pub use facts::{believed_at, verify, verify_with_log, verify_within, verify_within_with_log};
+pub use log::{Believed, LogLevel};
 pub use verdict::{Errno, Facts, LoopSite, Rejection, SiteState, Unfit, Unsupported, Verdict};

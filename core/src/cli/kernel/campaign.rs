@@ -147,33 +147,36 @@ impl Target for Kernels<'_> {
             None => String::new(),
         };
         let kernels = self.guests.command_text();
-        let mut notes = vec![
-            format!("Found by loopdiff {} as case {} of seed {}.", campaign.release, kept.number, campaign.seed),
-            format!(
-                "The model has the rules of {}.",
-                if rules.is_empty() { "no kernel".to_owned() } else { rules.join("; ") }
-            ),
-        ];
-        if !kept.gone_with.is_empty() {
-            notes.push(format!("In the model, what tells the kernels apart is {}.", kept.gone_with.join(", ")));
-        }
+        let gone_with = match kept.gone_with.as_slice() {
+            [] => Vec::new(),
+            facts => vec![format!("In the model, what tells the kernels apart is {}.", facts.join(", "))],
+        };
         let story = Story {
             title: match kept.column.as_str() {
                 BETWEEN => "Kernels treat a program differently".to_owned(),
                 kernel => format!("The model and kernel {kernel} treat a program differently"),
             },
-            signature: kept.signature.clone(),
+            identity: vec![
+                ("signature", kept.signature.clone()),
+                ("kernels", campaign.kernels.join(", ")),
+                ("rules of the model", rules.join("; ")),
+                ("case", format!("seed {}, number {}", campaign.seed, kept.number)),
+                ("found with", format!("loopdiff {}", campaign.release)),
+            ],
             compared: COMPARED.to_owned(),
-            kernels: campaign.kernels.clone(),
             evidence: kept.evidence.clone(),
             sides: vec![Side { name: "The program".to_owned(), program, mark: None, result: String::new() }],
+            gone_with,
             commands: vec![
-                format!("loopdiff kernel parity case.json {kernels}{set}"),
-                format!("loopdiff kernel run case.json {kernels}"),
+                (
+                    "The difference: the model against kernels, and kernels against each other.".to_owned(),
+                    format!("loopdiff kernel parity case.json {kernels}{set}"),
+                ),
+                ("What the kernels say.".to_owned(), format!("loopdiff kernel run case.json {kernels}")),
             ],
-            notes,
+            ..Story::default()
         };
-        Told { story: story.markdown(), claims: Claims { comments: vec![kept.signature.clone()], ..Claims::default() } }
+        Told { story: story.markdown(), claims: Claims { comments: story.comments(), ..Claims::default() } }
     }
 }
 

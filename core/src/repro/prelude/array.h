@@ -55,12 +55,15 @@ enum bpf_prog_type {
 enum test_result { UNDEF, ACCEPT, REJECT, VERBOSE_ACCEPT };
 
 #define MAX_INSNS 65536
-#define MAX_FUNC_INFOS 256
-#define MAX_BTF_STRINGS 4096
-#define MAX_BTF_TYPES 4096
-#define MAX_FIXUPS 64
-#define MAX_PATTERN 64
+#define MAX_FUNC_INFOS 1024
+#define MAX_BTF_STRINGS 65536
+#define MAX_BTF_TYPES 65536
+#define MAX_FIXUPS 8
+#define MAX_PATTERN 32
 #define BTF_END_RAW 0xdeadbeef
+/* Flags of a test, not of a load: the runner turns them into BPF_F_ANY_ALIGNMENT and BPF_F_STRICT_ALIGNMENT. */
+#define F_NEEDS_EFFICIENT_UNALIGNED_ACCESS (1 << 0)
+#define F_LOAD_WITH_STRICT_ALIGNMENT (1 << 1)
 
 struct bpf_test {
 	const char *descr;
@@ -69,6 +72,13 @@ struct bpf_test {
 	int fixup_map_hash_48b[MAX_FIXUPS];
 	int fixup_map_hash_16b[MAX_FIXUPS];
 	int fixup_map_array_48b[MAX_FIXUPS];
+	int fixup_map_sockmap[MAX_FIXUPS];
+	int fixup_map_sockhash[MAX_FIXUPS];
+	int fixup_map_xskmap[MAX_FIXUPS];
+	int fixup_map_stacktrace[MAX_FIXUPS];
+	int fixup_map_event_output[MAX_FIXUPS];
+	int fixup_map_reuseport_array[MAX_FIXUPS];
+	int fixup_map_ringbuf[MAX_FIXUPS];
 	struct bpf_insn expected_insns[MAX_PATTERN];
 	struct bpf_insn unexpected_insns[MAX_PATTERN];
 	struct bpf_func_info func_info[MAX_FUNC_INFOS];

@@ -90,7 +90,26 @@ pub(super) struct Log<'a> {
     structure: &'a Structure,
     /// Whether the reason of a refusal was written.
     told: bool,
+    watch: Option<Watch>,
 }
+
+/// An instruction whose states are written down.
+struct Watch {
+    at: InsnIdx,
+    seen: Believed,
+}
+
+/// What the verifier believed whenever it came to an instruction.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Believed {
+    /// How often it came.
+    pub visits: u64,
+    /// The first states that are not the same, a line for each frame, as the log writes registers and stack slots.
+    pub states: Vec<String>,
+}
+
+/// States that are written down.
+const WATCHED_MAX: usize = 4;
 
 /// A column in which states stand, and its step.
 #[doc(alias = "BPF_LOG_ALIGNMENT")]
@@ -111,6 +130,7 @@ impl<'a> Log<'a> {
             arrived: false,
             structure,
             told: false,
+            watch: None,
         };
         if level == LogLevel::All {
             for (n, start) in structure.layout.starts().iter().enumerate() {
@@ -122,6 +142,16 @@ impl<'a> Log<'a> {
             }
         }
         log
+    }
+
+    /// Writes down the states of an instruction too.
+    pub fn watch(&mut self, at: InsnIdx) {
+        self.watch = Some(Watch { at, seen: Believed::default() });
+    }
+
+    /// What was written down of it.
+    pub fn believed(self) -> Believed {
+        self.watch.map(|watch| watch.seen).unwrap_or_default()
     }
 
     /// The text.
@@ -207,6 +237,7 @@ impl<'a> Log<'a> {
 
     /// An instruction is about to be walked.
     pub fn instruction(&mut self, from: Option<InsnIdx>, at: InsnIdx, state: &State, touched: &mut Touched) {
+        self.note_watched(at, state);
         if self.level == LogLevel::All && self.arrived {
             self.put(format_args!("\nfrom {} to {at}:", index(from)));
             self.state(state, state.depth());
@@ -221,6 +252,22 @@ impl<'a> Log<'a> {
         self.text.push('\n');
         self.insn_len = self.text.len() - start;
         self.insn_end = Some(self.text.len());
+    }
+
+    fn note_watched(&mut self, at: InsnIdx, state: &State) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.at == at) else { return };
+        watch.seen.visits += 1;
+        if watch.seen.states.len() >= WATCHED_MAX {
+            return;
+        }
+        let mut text = String::new();
+        for depth in 0..=state.depth() {
+            let shown = (state.frame(depth), depth, refs(state, depth, self.rules));
+            state::write(&mut text, self.program, self.rules, shown, Touched::ALL);
+        }
+        if !watch.seen.states.contains(&text) {
+            watch.seen.states.push(text);
+        }
     }
 
     /// Writes what was touched, on the instruction's line where nothing came in between.
