@@ -3,8 +3,10 @@
 //! A [`program`] is verified under the rules of a [`kernel`], its loops are inlined by [`rewrite`], and both forms are run by
 //! [`exec`] and compared. Data flow and the direction of dependencies: `core/docs/design.md`.
 
+pub mod bounded;
 pub mod btf;
 pub mod campaign;
+pub mod caught;
 pub mod cli;
 pub mod domain;
 pub mod exec;

@@ -2,10 +2,13 @@
 //!
 //! `core/docs/formats.md` is the contract.
 
+#[path = "support/command.rs"]
+mod command;
+
+use command::{Folder, command};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 /// A program with one loop, inlined.
 const LOOP: &str = "\
@@ -64,50 +67,6 @@ main:
     r0 = *(u32 *)(r1 + 0)
     exit
 ";
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new(files: &[(&str, &str)]) -> Folder {
-        let folder = tempfile::tempdir().expect("a folder");
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).expect("a file");
-        }
-        Folder(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        command().current_dir(self.path()).args(args).output().expect("the command")
-    }
-
-    /// Exit code, standard output, standard error.
-    fn said(&self, args: &[&str]) -> (i32, String, String) {
-        let output = self.run(args);
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        (output.status.code().expect("no signal"), text(&output.stdout), text(&output.stderr))
-    }
-
-    /// The JSON lines of a command that ends with that exit code and says nothing else.
-    fn json(&self, code: i32, args: &[&str]) -> Vec<Value> {
-        let (exit, out, err) = self.said(args);
-        assert_eq!((exit, err.as_str()), (code, ""), "{args:?}: {out}");
-        out.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{args:?}: {e}: {l}"))).collect()
-    }
-}
-
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loopdiff"));
-    command.env_remove("NO_COLOR");
-    command
-}
 
 fn all() -> Folder {
     let unsupported = format!(
@@ -178,8 +137,22 @@ fn run_has_the_fields_of_the_contract() {
 fn check_ends_with_a_summary_and_an_exit_code() {
     let folder = all();
     let lines = folder.json(0, &["check", "--json", "--seed", "7", "."]);
-    let [line] = &lines[..] else { panic!("{lines:?}") };
-    let summary = &line["summary"];
+    let [programs @ .., summary] = &lines[..] else { panic!("{lines:?}") };
+    let of_program = |n: usize, field: &str| programs[n]["program"][field].clone();
+    let verdicts: Vec<_> = (0..programs.len()).map(|n| of_program(n, "verdict")).collect();
+    assert_eq!(verdicts, ["accept", "accept", "reject", "unsupported"]);
+    assert_eq!(
+        (of_program(0, "name"), of_program(0, "rules"), of_program(0, "findings")),
+        ("a-loop".into(), "7.3".into(), serde_json::json!([]))
+    );
+    assert!(
+        of_program(0, "case").as_str().is_some_and(|c| c.ends_with("a-loop.bpf")) && of_program(0, "compared") == 1
+    );
+    assert_eq!((of_program(2, "message"), of_program(2, "errno")), ("R2 !read_ok".into(), 13.into()));
+    assert!(of_program(3, "message").as_str().is_some_and(|m| m.contains("map")), "{programs:?}");
+    let summary = &summary["summary"];
+    assert_eq!(summary["reasons"]["rejected"], serde_json::json!({"R2 !read_ok (errno 13)": 1}));
+    assert_eq!(summary["reasons"]["unsupported"].as_object().map(|all| all.len()), Some(1), "{summary}");
     for (field, value) in [
         ("programs", 4),
         ("accepted", 2),
@@ -197,8 +170,9 @@ fn check_ends_with_a_summary_and_an_exit_code() {
 
     std::fs::write(folder.file("e-different.bpf"), DIFFERENT).expect("a file");
     let lines = folder.json(1, &["check", "--json", "."]);
-    let [finding, summary] = &lines[..] else { panic!("{lines:?}") };
+    let [.., program, finding, summary] = &lines[..] else { panic!("{lines:?}") };
     let finding = &finding["finding"];
+    assert_eq!(program["program"]["findings"], serde_json::json!([finding["signature"]]));
     assert_eq!((&finding["oracle"], &finding["rules"]), (&"equivalence".into(), &"7.3".into()));
     assert_eq!(finding["name"], "e-different");
     assert!(finding["signature"].as_str().is_some_and(|s| s.starts_with("equivalence:")), "{finding}");

@@ -1,11 +1,12 @@
 //! Input that is no program: a clear error with its place, or a refusal; never a panic, never without end.
 
+use loopdiff::btf::{Body, Btf, BtfType, Linkage, Member, Param, VarInfo, validate};
 use loopdiff::exec::Limits;
-use loopdiff::isa::Insn;
+use loopdiff::isa::{Insn, InsnIdx};
 use loopdiff::kernel::{KernelVersion, MapType, ProgType, Rules};
 use loopdiff::oracle::{Examiner, Options, Status};
 use loopdiff::program::json::{self, Form};
-use loopdiff::program::{Input, InputError, Loaded, MapDef, Program, elf, load_bytes, text};
+use loopdiff::program::{Func, Input, InputError, Loaded, MapDef, Program, elf, load_bytes, text};
 use loopdiff::verifier::{Verdict, verify};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -91,6 +92,14 @@ fn assembly_that_is_none_names_line_and_column() {
         ("a:\na:\n    exit\n", "case.bpf:2:"),
         (".rept 4\n    exit\n", "case.bpf:1:"),
         (".rept 99999999\n    exit\n.endr\n", "case.bpf:3:"),
+        ("", "case.bpf:1: no instructions"),
+        ("\n\n# nothing\n", "case.bpf:3: no instructions"),
+        (";;! name = \"x\"\nmain:\n", "case.bpf:2: no instructions"),
+        ("\r\n\r\n", "case.bpf:2: no instructions"),
+        ("# all in a comment\rmain:\r    exit\r", "case.bpf:1:19: a carriage return"),
+        (";;! name = \"x\"\rmain:\r    exit\r", "case.bpf:1:15: a carriage return"),
+        ("main:\r\n    r0 = 0\r    exit\r\n", "case.bpf:2:11: a carriage return"),
+        ("\r", "case.bpf:1:"),
     ] {
         let error = load("case.bpf", source.as_bytes()).expect_err(source).to_string();
         assert!(error.starts_with(place), "{source}: {error}");
@@ -344,5 +353,106 @@ impl Counts {
                 assert!(!u.what.is_empty());
             }
         }
+    }
+}
+
+/// The lines of other systems make the same program.
+#[test]
+fn line_ends_and_marks_do_not_matter() {
+    let source = "# One.\n;;! name = \"x\"\n;;! [[expect]]\n;;! retval = 3\nmain:\n    r0 = 3 ; accept\n    exit\n";
+    let plain = text::parse(source).expect("a program");
+    for other in [source.replace('\n', "\r\n"), source.trim_end().to_owned()] {
+        let read = text::parse(&other).expect("a program");
+        assert_eq!((&read.program, read.expect.all().len()), (&plain.program, plain.expect.all().len()));
+    }
+    let marked = [b"\xef\xbb\xbf", source.as_bytes()].concat();
+    assert_eq!(load("x.bpf", &marked).map(|all| all.len()), Ok(1));
+    let json = format!("\u{feff}{{\"name\": \"x\", \"prog_type\": \"xdp\", \"insns\": [\"{EXIT}\"]}}");
+    assert_eq!(load("x.json", json.as_bytes()).map(|all| all.len()), Ok(1));
+}
+
+/// What is small in a file and large when it is read is an error before it is read.
+#[test]
+fn files_that_would_take_the_memory_are_errors() {
+    let objects = [b"[".to_vec(), b"{},".repeat((4 << 20) + 1)].concat();
+    let texts = [b"[".to_vec(), b"\"\",".repeat((16 << 20) + 1)].concat();
+    for (name, bytes) in
+        [("a.json", &objects), ("a.jsonl", &objects), ("b.json", &texts), ("c.bpf", &vec![b'\n'; (16 << 20) + 1])]
+    {
+        let error = load(name, bytes).expect_err(name).to_string();
+        assert!(error.starts_with(&format!("{name}: too large: ")) && error.contains("  hint: "), "{error}");
+    }
+}
+
+/// Names that no BTF may hold: refused under all rules, as by `BPF_BTF_LOAD`.
+#[test]
+fn functions_have_names_that_btf_takes() {
+    let exit = ["b700000000000000", EXIT];
+    let named = |name: &str| Program {
+        funcs: vec![Func { insn: InsnIdx(0), name: name.to_owned(), linkage: Linkage::Global, args: 1, type_id: None }],
+        ..program(&exit)
+    };
+    let long = "x".repeat(513);
+    for version in KernelVersion::ALL {
+        for name in
+            ["", "a b", "1st", "a-b", "a$b", "a\u{e9}", "\u{3b1}", "a\n", "\u{1b}[31m", long.as_str(), "a(b)", "a/b"]
+        {
+            let (_, errno, text) = refusal(&named(name), version);
+            assert!(
+                errno == 22 && text.contains(" FUNC ") && text.ends_with(" Invalid name"),
+                "{version}: {name:?}: {text}"
+            );
+        }
+        for name in ["main", "_a.b.1", ".text", "A9", long.get(1..).expect("512 letters"), "a\0 b"] {
+            let verdict = verify(&named(name), &Rules::of(version));
+            assert!(matches!(verdict, Verdict::Accepted(_)), "{version}: {name:?}: {verdict:?}");
+        }
+    }
+}
+
+/// The names of a program's own BTF, by kind; only sections may hold more than identifiers, and that from 6.12 on.
+#[test]
+fn types_have_names_that_btf_takes() {
+    let built = |kind: u32, name: &str| {
+        let mut btf = Btf::new();
+        let empty = btf.intern("");
+        let (int, ok, name) = (btf.intern("int"), btf.intern("ok"), btf.intern(name));
+        let mut push = |name, body| btf.push(BtfType::new(name, body));
+        let int = push(int, Body::Int { size: 4, encoding: 1, offset: 0, bits: 32 });
+        let param = Param { name: if kind == 1 { name } else { ok }, to: int };
+        let proto = push(empty, Body::FuncProto { ret: int, params: vec![param] });
+        push(if kind == 0 { name } else { ok }, Body::Func { proto, linkage: 1 });
+        let var = push(if kind == 2 { name } else { ok }, Body::Var { to: int, linkage: 1 });
+        let vars = vec![VarInfo { var, offset: 0, size: 4 }];
+        push(if kind == 3 { name } else { ok }, Body::DataSec { size: 4, vars });
+        let member = Member { name: if kind == 5 { name } else { ok }, to: int, offset: 0 };
+        push(if kind == 4 { name } else { ok }, Body::Struct { size: 4, members: vec![member] });
+        push(if kind == 6 { name } else { ok }, Body::Typedef { to: int });
+        btf.encode()
+    };
+    let long = "x".repeat(513);
+    for version in KernelVersion::ALL {
+        let rules = &Rules::of(version).btf;
+        for kind in 0..=6 {
+            for name in ["a b", "1st", "a\u{e9}", long.as_str(), "\u{1b}"] {
+                let is_section_name =
+                    kind == 3 && matches!(name, "a b" | "1st" | "a\u{e9}") && version != KernelVersion::V6_1;
+                let refused = validate(&built(kind, name), rules);
+                assert_eq!(refused.is_err(), !is_section_name, "{version}, kind {kind}: {name:?}: {refused:?}");
+                if let Err(refused) = refused {
+                    let what = if kind == 1 { "Invalid arg#1" } else { "Invalid name" };
+                    assert!(
+                        refused.message.ends_with(what) && refused.errno == 22,
+                        "{version}, kind {kind}: {refused}"
+                    );
+                }
+            }
+            assert!(validate(&built(kind, "_a.b"), rules).is_ok());
+        }
+        // A section's name may not be empty, other types than these need none.
+        assert_eq!(
+            (0..=6).map(|kind| validate(&built(kind, ""), rules).is_err()).collect::<Vec<_>>(),
+            [true, true, true, true, false, false, true]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The runner of `corpus/programs` itself: a wrong expectation of each kind fails, and what nobody expects fails, too.
 
+use loopdiff::campaign::{Known, Stored, replay_item};
 use loopdiff::kernel::KernelVersion;
 use loopdiff::program::text::Check;
 use loopdiff_tests::cases::{self, Mismatch};
@@ -286,5 +287,25 @@ fn checks_are_those_that_apply() {
     assert_eq!(checks(ACCEPTED), [Verify, Inline, Run, Equivalence, Stack]);
     assert_eq!(checks(REJECTED), [Verify]);
     assert_eq!(checks(UNSOUND), [Verify, Run, Equivalence, Stack]);
-    assert_eq!(checks(&UNSOUND.replace(";;! rules", ";;! checks = [\"run\", \"parity\"]\n;;! rules")), [Run]);
+    assert_eq!(checks(&UNSOUND.replace(";;! rules", ";;! checks = [\"run\"]\n;;! rules")), [Run]);
+}
+
+/// A check that is not there, and checks of which none applies, would let everything pass.
+#[test]
+fn checks_that_do_nothing_are_errors() {
+    for name in ["range", "parity", "Verify", "all", ""] {
+        let source = UNSOUND.replace(";;! rules", &format!(";;! checks = [\"run\", \"{name}\"]\n;;! rules"));
+        let error = cases::read(Path::new("case.bpf"), &source).expect_err("no such check").to_string();
+        let place = format!("case.bpf:2:20: no check is called `{name}`");
+        assert!(error.starts_with(&place) && error.contains("hint: verify, inline, run"), "{error}");
+    }
+    let known = Known::built_in().expect("the list");
+    let replay = |source: &str| {
+        let case = cases::read(Path::new("case.bpf"), source).expect("a case");
+        replay_item(Path::new("case.bpf"), &Stored::Case(Box::new(case)), &known)
+    };
+    assert_eq!((replay(REJECTED).trials, replay(REJECTED).wrong), (1, vec![]));
+    let nothing = replay(&REJECTED.replace(";;! rules", ";;! checks = [\"run\"]\n;;! rules"));
+    assert_eq!(nothing.trials, 0);
+    assert_eq!(nothing.wrong, ["case.bpf:1: none of its `checks` applies (rules 7.3)"]);
 }

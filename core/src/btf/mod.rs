@@ -20,7 +20,7 @@ mod tests;
 pub use build::{MinimalFunc, minimal};
 pub use ext::{BtfExt, CoreRelo, FuncInfo, SectionRecords};
 pub use types::{Body, BtfType, EnumValue, EnumValue64, Kind, Member, Param, StrOff, TypeId, VarInfo};
-pub use validate::{Refused, validate};
+pub use validate::{Refused, is_name, validate};
 pub use wire::BtfError;
 
 /// Linkage of a function or variable in BTF.

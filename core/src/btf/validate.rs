@@ -231,13 +231,20 @@ fn shown_name(btf: &Btf, name: StrOff) -> String {
     btf.bytes_at(name).map_or("(invalid-name-offset)".into(), |b| String::from_utf8_lossy(b).into_owned())
 }
 
-/// An identifier as BTF has them: dots are allowed.
+pub(super) fn is_identifier(btf: &Btf, name: StrOff) -> bool {
+    is_name(btf.bytes_at(name).unwrap_or_default())
+}
+
+/// Whether a text may name a function, variable, structure, member or parameter: dots are allowed, and letters are those of
+/// Latin-1.
 ///
 /// Kernel: `btf_name_valid_identifier` (6.1 … 7.3).
 #[doc(alias = "btf_name_valid_identifier")]
-pub(super) fn is_identifier(btf: &Btf, name: StrOff) -> bool {
-    let text = btf.bytes_at(name).unwrap_or_default();
-    let word = |b: u8| b.is_ascii_alphabetic() || b == b'_' || b == b'.';
+pub fn is_name(text: &[u8]) -> bool {
+    let word = |b: u8| {
+        let is_latin = matches!(b, 0xc0..=0xff) && !matches!(b, 0xd7 | 0xf7);
+        b.is_ascii_alphabetic() || is_latin || b == b'_' || b == b'.'
+    };
     text.first().is_some_and(|b| word(*b))
         && text.iter().all(|b| word(*b) || b.is_ascii_digit())
         && text.len() <= NAME_BYTES_MAX

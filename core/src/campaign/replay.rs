@@ -7,11 +7,12 @@
 use super::cases::{self, Case};
 use super::known::{Known, KnownDivergence};
 use super::targets;
-use super::work::{caught, examine_caught};
+use super::work::examine_caught;
+use crate::caught::caught;
 use crate::exec::Limits;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Examiner, Options};
-use crate::program::Program;
+use crate::program::{Program, shown};
 use std::path::Path;
 
 /// Something stored.
@@ -57,8 +58,14 @@ pub fn replay_item(path: &Path, stored: &Stored, known: &Known) -> Replay {
 fn replay_case(case: &Case) -> Replay {
     let mut replay = Replay::default();
     for version in case.versions() {
+        let checks = cases::checks(case, version);
+        if checks.is_empty() {
+            let line = format!("{}:1: none of its `checks` applies (rules {version})", case.path.display());
+            replay.wrong.push(line);
+            continue;
+        }
         let report = cases::examine(case, version);
-        for check in cases::checks(case, version) {
+        for check in checks {
             replay.trials += 1;
             for mismatch in cases::check(case, version, check, &report) {
                 let name = check.name();
@@ -122,7 +129,7 @@ fn replay_program(path: &Path, program: &Program, known: &Known) -> Replay {
         replay.trials += 1;
         for finding in signatures(program, &rules) {
             if known.explains(&finding, program, &rules, &mut examiner).is_none() {
-                let (path, name) = (path.display(), &program.name);
+                let (path, name) = (path.display(), shown(&program.name));
                 replay
                     .wrong
                     .push(format!("{path}: {name}, rules {version}: {}: {}", finding.signature, finding.evidence));

@@ -1,16 +1,17 @@
 //! `loopdiff check`: verify, inline, run both forms, compare.
 
 use super::exit::{Exit, Failure};
-use super::items::{self, Task};
+use super::items::{self, Style, Task};
 use super::options::Common;
 use super::output::{Output, Tone};
+use super::reasons::Reasons;
 use super::run::Seed;
-use super::{run, verify};
+use super::{json, run, verify};
+use crate::campaign::examine_caught;
 use crate::exec::Limits;
 use crate::kernel::Rules;
-use crate::oracle::{Examiner, Options, Report, Tally};
-use crate::program::Loaded;
-use serde_json::json;
+use crate::oracle::{Examiner, Finding, Options, Report, Tally};
+use serde_json::{Map, Value, json};
 use std::time::Instant;
 
 /// Arguments of `check`.
@@ -38,72 +39,85 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let start = Instant::now();
     let budget = args.common.memory.budget();
     let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
-    let items = items::load(&args.common.paths)?;
+    let items = items::load(&args.common.paths, output)?;
     let tasks = items::tasks(&items, &args.common.rules);
     let every = args.verbose || !args.quiet && tasks.len() <= SHOWN_MAX;
     let work = |task: &Task<'_>| {
         let rules = args.common.rules.rules(task.version);
-        task.item.program().map(|p| Examiner::new(Options { limits, budget, ..Options::default() }).examine(p, &rules))
+        let mut examiner = Examiner::new(Options { limits, budget, ..Options::default() });
+        task.item.program().map(|p| examine_caught(&mut examiner, p, &rules))
     };
-    let mut tally = Tally::default();
-    items::in_order(&tasks, args.common.jobs, work, |n, report| {
-        let Some(task) = tasks.get(n) else { return Ok(()) };
-        match &report {
-            Some(report) => tally.add(report),
+    let (mut tally, mut reasons) = (Tally::default(), Reasons::default());
+    let mut exit = Exit::Fine;
+    let style = Style::of(&args.common);
+    items::answer(&tasks, args.common.jobs, style, output, work, |task, answer, output| {
+        match &answer {
+            Some(Ok(report)) => tally.add(report),
+            Some(Err(panic)) => tally.add_finding(panic),
             None => tally.add_unreadable(),
         }
+        let report = answer.as_ref().and_then(|answer| answer.as_ref().ok());
+        reasons.add(task, report);
+        let findings = match &answer {
+            Some(Ok(report)) => report.findings.as_slice(),
+            Some(Err(panic)) => std::slice::from_ref(panic),
+            None => &[],
+        };
+        exit = exit.max(Exit::of_findings(findings));
         if args.common.json {
-            return report.iter().try_for_each(|r| findings_json(task, r, output));
+            output.json(&json!({ "program": program_json(task, &answer) }))?;
+            return findings.iter().try_for_each(|finding| output.json(&json::finding(task, finding)));
         }
-        match &report {
-            Some(report) if every || !report.findings.is_empty() => {
-                show(task, report, &args.common.rules.rules(task.version), output)
-            }
-            None if every => {
-                verify::heading(task, output)?;
-                verify::describe_unsupported(&task.item.loaded, output)
-            }
-            _ => Ok(()),
-        }
+        if every || !findings.is_empty() { show(task, &answer, &args.common.rules.rules(task.version), output) } else { Ok(()) }
     })?;
     let seconds = start.elapsed().as_secs_f64();
     if args.common.json {
-        output.json(&json!({ "summary": summary_json(&tally, seconds, args.seed.seed) }))?;
+        let mut summary = summary_json(&tally, seconds, args.seed.seed);
+        if let Some(fields) = summary.as_object_mut() {
+            fields.insert("reasons".into(), reasons.json());
+        }
+        output.json(&json!({ "summary": summary }))?;
     } else {
-        describe_tally(&tally, output)?;
+        // What is shown program by program needs no table.
+        if !every || args.verbose && tasks.len() > SHOWN_MAX {
+            reasons.describe(args.verbose, output)?;
+        }
+        describe_tally(&tally, items.len(), output)?;
     }
-    Ok(if tally.findings.is_empty() { Exit::Fine } else { Exit::Found })
+    Ok(exit)
 }
 
-fn show(task: &Task<'_>, report: &Report, rules: &Rules, output: &mut Output) -> Result<(), Failure> {
-    let Loaded::Program(program) = &task.item.loaded else { return Ok(()) };
-    verify::heading(task, output)?;
-    verify::describe(program, &report.status, output)?;
-    verify::describe_notes(program, rules, output)?;
-    run::describe(report, output)
+/// A report, the panic that it came to, or nothing for what is no program.
+type Checked = Option<Result<Report, Finding>>;
+
+fn show(task: &Task<'_>, checked: &Checked, rules: &Rules, output: &mut Output) -> Result<(), Failure> {
+    match (checked, task.item.program()) {
+        (Some(Ok(report)), Some(program)) => {
+            verify::describe(program, &report.status, output)?;
+            verify::describe_notes(program, rules, output)?;
+            run::describe(report, output)
+        }
+        (Some(Err(panic)), _) => {
+            run::describe_finding(panic, output)?;
+            output.line(format_args!("  {}", Failure::REPORT_HINT))
+        }
+        _ => verify::describe_unsupported(&task.item.loaded, output),
+    }
 }
 
-fn findings_json(task: &Task<'_>, report: &Report, output: &mut Output) -> Result<(), Failure> {
-    for finding in &report.findings {
-        output.json(&json!({ "finding": {
-            "oracle": finding.class.name(),
-            "signature": finding.signature,
-            "name": task.item.loaded.name(),
-            "rules": task.version.name(),
-            "input": finding.input,
-            "evidence": finding.evidence,
-            "case": task.item.path.display().to_string(),
-        }}))?;
+fn program_json(task: &Task<'_>, checked: &Checked) -> Value {
+    match (checked, task.item.program()) {
+        (Some(Ok(report)), Some(program)) => json::checked(task, report, program),
+        (Some(Err(panic)), _) => json::failed(task, panic),
+        _ => json::not_a_program(task),
     }
-    Ok(())
 }
 
 /// The object of a summary line.
-pub fn summary_json(tally: &Tally, seconds: f64, seed: u64) -> serde_json::Value {
-    let by_class: serde_json::Map<_, _> =
+pub fn summary_json(tally: &Tally, seconds: f64, seed: u64) -> Value {
+    let by_class: Map<_, _> =
         tally.findings.iter().map(|(class, count)| (class.name().to_owned(), (*count).into())).collect();
-    let vacuous: serde_json::Map<_, _> =
-        tally.vacuous.iter().map(|(why, count)| (why.to_string(), (*count).into())).collect();
+    let vacuous: Map<_, _> = tally.vacuous.iter().map(|(why, count)| (why.to_string(), (*count).into())).collect();
     json!({
         "programs": tally.programs,
         "accepted": tally.accepted,
@@ -120,18 +134,20 @@ pub fn summary_json(tally: &Tally, seconds: f64, seed: u64) -> serde_json::Value
     })
 }
 
-fn describe_tally(tally: &Tally, output: &mut Output) -> Result<(), Failure> {
+fn describe_tally(tally: &Tally, programs: usize, output: &mut Output) -> Result<(), Failure> {
+    let verdicts = match tally.programs as usize {
+        verdicts if verdicts == programs => String::new(),
+        verdicts => format!(", {verdicts} verdicts"),
+    };
     let line = format!(
-        "{} programs: {} accepted, {} rejected, {} unsupported; {} loops, {} inlined; {} runs of both forms compared",
-        tally.programs,
-        tally.accepted,
-        tally.rejected,
-        tally.unsupported,
-        tally.loop_sites,
-        tally.inlined,
-        tally.compared
+        "{programs} programs{verdicts}: {} accepted, {} rejected, {} unsupported",
+        tally.accepted, tally.rejected, tally.unsupported
     );
     output.line(output.paint(Tone::Strong, line))?;
+    output.line(format_args!(
+        "{} loops, {} inlined; {} runs of both forms compared",
+        tally.loop_sites, tally.inlined, tally.compared
+    ))?;
     let mut findings: Vec<String> = tally.findings.iter().map(|(class, n)| format!("{n} {class}")).collect();
     if findings.is_empty() {
         findings.push(output.paint(Tone::Good, "none"));

@@ -6,7 +6,7 @@ use super::output::{Output, note};
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Status, status};
 use crate::program::json::Form;
-use crate::program::{Loaded, Program, json, text};
+use crate::program::{Loaded, Program, json, shown, text};
 use crate::repro::{self, Claims, Load, Selftest};
 use serde_json::json;
 use std::path::PathBuf;
@@ -66,7 +66,8 @@ enum Style {
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut programs = Vec::new();
     let mut unsupported = 0;
-    for item in if args.fuzzer_input { fuzzer_inputs(&args.paths)? } else { items::load(&args.paths)? } {
+    let items = if args.fuzzer_input { fuzzer_inputs(&args.paths)? } else { items::load(&args.paths, output)? };
+    for item in items {
         match item.loaded {
             Loaded::Program(program) if args.name.as_ref().is_none_or(|name| *name == program.name) => {
                 programs.push(program);
@@ -74,17 +75,18 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             Loaded::Program(_) => {}
             Loaded::Unsupported { name, what } => {
                 unsupported += 1;
+                let (name, what) = (shown(&name), shown(&what));
                 note(format_args!("{}: {name}: left out, unsupported: {what}", item.path.display()));
             }
         }
     }
     if programs.is_empty() && (unsupported == 0 || args.name.is_some()) {
         let name = args.name.as_deref().unwrap_or_default();
-        return Err(Failure::Usage(format!("no program is called \"{name}\"")));
+        return Err(Failure::Usage(format!("no program is called \"{}\"", shown(name))));
     }
     let parts = convert(&programs, args)?;
     for part in &parts {
-        part.left_out.iter().for_each(|what| note(format_args!("{}: not as the original: {what}", part.name)));
+        part.left_out.iter().for_each(|what| note(format_args!("{}: not as the original: {what}", shown(&part.name))));
     }
     let bytes = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect::<Vec<u8>>();
     if let Some(path) = &args.out {
@@ -137,7 +139,7 @@ fn convert(programs: &[Program], args: &Args) -> Result<Vec<Part>, Failure> {
     let one = || match programs {
         [one] => Ok(one),
         all => {
-            let names: Vec<&str> = all.iter().map(|p| p.name.as_str()).take(10).collect();
+            let names: Vec<_> = all.iter().map(|p| shown(&p.name)).take(10).collect();
             let hint = format!("one program goes into such a file; choose one with --name: {}", names.join(", "));
             Err(Failure::Usage(hint))
         }

@@ -1,14 +1,16 @@
 //! How a command ends.
 
+use crate::caught::Panic;
 use crate::guest::GuestError;
-use crate::program::InputError;
+use crate::oracle::{Class, Finding};
+use crate::program::{InputError, shown};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The exit codes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The exit codes, the graver the greater: a command that meets several ends with the gravest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Exit {
     /// Nothing to report.
     Fine,
@@ -20,6 +22,17 @@ pub enum Exit {
     Guest,
     /// An invariant of our own is broken.
     Internal,
+}
+
+impl Exit {
+    /// What findings end a command with.
+    pub fn of_findings(findings: &[Finding]) -> Exit {
+        match findings {
+            [] => Exit::Fine,
+            all if all.iter().any(|f| f.class == Class::Internal) => Exit::Internal,
+            _ => Exit::Found,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -45,11 +58,19 @@ pub enum Failure {
     Io(String, io::Error),
     /// QEMU, an image or a guest.
     Guest(GuestError),
+    /// A mistake of ours.
+    Internal(Panic),
+    /// What was complained of already.
+    Said(Exit),
     /// The reader of our output is gone, which is no error.
     ClosedPipe,
 }
 
 impl Failure {
+    /// What to do about a mistake of ours.
+    pub const REPORT_HINT: &'static str =
+        "this is a mistake in loopdiff, whatever its input; please report it with the command and the input";
+
     /// A file that could not be read or written.
     pub fn file(path: &Path, error: io::Error) -> Failure {
         Failure::Io(path.display().to_string(), error)
@@ -68,6 +89,8 @@ impl Failure {
         match self {
             Failure::Input(_) | Failure::Usage(_) | Failure::Io(..) => Exit::Input,
             Failure::Guest(_) => Exit::Guest,
+            Failure::Internal(_) => Exit::Internal,
+            Failure::Said(exit) => *exit,
             Failure::ClosedPipe => Exit::Fine,
         }
     }
@@ -90,8 +113,12 @@ impl fmt::Display for Failure {
         match self {
             Failure::Input(error) => error.fmt(f),
             Failure::Usage(what) => f.write_str(what),
-            Failure::Io(what, error) => write!(f, "{what}: {error}"),
+            Failure::Io(what, error) => write!(f, "{}: {error}", shown(what)),
             Failure::Guest(error) => error.fmt(f),
+            Failure::Internal(panic) => {
+                write!(f, "internal error: {panic}\n  hint: {}", Failure::REPORT_HINT)
+            }
+            Failure::Said(_) => f.write_str("see above"),
             Failure::ClosedPipe => f.write_str("nobody reads the output"),
         }
     }

@@ -4,16 +4,16 @@
 //! bounded together, so that the command takes less than a gigabyte whatever it is given.
 
 use super::exit::{Exit, Failure};
-use super::items::{self, Item};
+use super::items::{self, Item, Style, Task};
 use super::options::{Jobs, RulesOption};
 use super::output::{Output, Tone, note};
 use crate::kernel::{Difference, KernelVersion, Rules};
 use crate::oracle::{Answer, Aspect, Cause, Change, Options, Untried, explain, status_within};
+use crate::program::shown;
 use crate::verifier::Budget;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -48,13 +48,13 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return list_facts(args, output);
     }
     let versions = args.versions();
-    let items = items::load(&args.paths)?;
+    let items = items::load(&args.paths, output)?;
     let jobs = args.jobs.count().min(items.len()).clamp(1, JOBS_MAX);
     let budget = Budget { bytes: (args.memory as usize).saturating_mul(1 << 20) / jobs, ..Budget::default() };
     let options = Options { budget, ..Options::default() };
     let progress = Progress::new(items.len());
-    let work = |item: &Item| {
-        let found = item.program().map(|program| {
+    let work = |task: &Task<'_>| {
+        let found = task.item.program().map(|program| {
             let rules = |version| args.rules.rules(version);
             let answer = |v: &KernelVersion| Answer::of_status(status_within(program, &rules(*v), budget), &rules(*v));
             let answers: Vec<Answer> = versions.iter().map(answer).collect();
@@ -63,18 +63,18 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         progress.done();
         found
     };
-    let jobs = Jobs { jobs: NonZeroUsize::new(jobs) };
-    items::in_order(&items, jobs, work, |n, found| match (items.get(n), found) {
-        (Some(item), Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),
-        (Some(item), Some((answers, changes))) => describe(item, &versions, &answers, &changes, output),
-        (Some(item), None) if args.json => {
-            output.json(&super::json::not_a_program(&item.loaded, KernelVersion::NEWEST))
-        }
-        (Some(item), None) => {
-            output.line(output.paint(Tone::Strong, item.loaded.name()))?;
+    let newest = versions.last().copied().unwrap_or(KernelVersion::NEWEST);
+    let tasks: Vec<Task<'_>> = items.iter().map(|item| Task { item, version: newest }).collect();
+    let style = if args.json { Style::Json } else { Style::Bare };
+    let jobs = Jobs { jobs: Some(jobs as u16) };
+    items::answer(&tasks, jobs, style, output, work, |task, found, output| match (task.item, found) {
+        (item, Some((answers, changes))) if args.json => json_line(item, &versions, &answers, &changes, output),
+        (item, Some((answers, changes))) => describe(item, &versions, &answers, &changes, output),
+        (_, None) if args.json => output.json(&super::json::not_a_program(task)),
+        (item, None) => {
+            heading(item, output)?;
             super::verify::describe_unsupported(&item.loaded, output)
         }
-        (None, _) => Ok(()),
     })?;
     progress.end();
     Ok(Exit::Fine)
@@ -142,6 +142,12 @@ impl Args {
     }
 }
 
+fn heading(item: &Item, output: &mut Output) -> Result<(), Failure> {
+    let name = output.paint(Tone::Strong, shown(item.loaded.name()));
+    let place = output.paint(Tone::Faint, shown(&item.path.to_string_lossy()));
+    output.line(format_args!("{name}  {place}"))
+}
+
 fn describe(
     item: &Item,
     versions: &[KernelVersion],
@@ -149,13 +155,12 @@ fn describe(
     changes: &[Change],
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let name = output.paint(Tone::Strong, item.loaded.name());
-    output.line(format_args!("{name}  {}", output.paint(Tone::Faint, item.path.display())))?;
+    heading(item, output)?;
     for (version, answer) in versions.iter().zip(answers) {
         let mut parts = vec![answer.describe(Aspect::Verdict), answer.describe(Aspect::Inlining)];
         parts.push(answer.describe(Aspect::Count));
         parts.retain(|part| !part.is_empty());
-        output.line(format_args!("  {version:<5} {}", parts.join("; ")))?;
+        output.line(format_args!("  {version:<5} {}", shown(&parts.join("; "))))?;
     }
     for (pair, answers) in versions.windows(2).zip(answers.windows(2)) {
         if let ([from, to], true) = (pair, answers.iter().any(Answer::is_spent)) {
@@ -223,38 +228,32 @@ fn json_line(
         })
     };
     let changes: Vec<Value> = changes.iter().map(change).collect();
-    output.json(&json!({ "name": item.loaded.name(), "answers": answers, "changes": changes }))
+    output.json(&json!({ "name": item.loaded.name(), "case": item.path.display().to_string(), "answers": answers, "changes": changes }))
 }
 
-/// All facts as a table, or a line of JSON each.
+/// All facts, with the value of the oldest version and from which versions on it is another; or a line of JSON each.
 fn list_facts(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let versions = args.versions();
     let rules: Vec<Vec<String>> =
         versions.iter().map(|v| args.rules.rules(*v).facts().into_iter().map(|f| f.value).collect()).collect();
     let names: Vec<String> = Rules::of(KernelVersion::NEWEST).facts().into_iter().map(|f| f.name).collect();
-    let value = |version: usize, fact: usize| rules.get(version).and_then(|r| r.get(fact)).map_or("", String::as_str);
-    let width = |cells: &mut dyn Iterator<Item = usize>| cells.max().unwrap_or(0);
-    let name_width = width(&mut names.iter().map(String::len));
-    let widths: Vec<usize> =
-        (0..versions.len()).map(|v| width(&mut (0..names.len()).map(|f| value(v, f).len()))).collect();
-    if !args.json {
-        let heads = versions.iter().zip(&widths).map(|(v, width)| format!("{:<width$}", v.name()));
-        let line = format!("{:<name_width$}  {}", "fact", heads.collect::<Vec<_>>().join("  "));
-        output.line(output.paint(Tone::Strong, line.trim_end()))?;
-    }
+    let width = names.iter().map(String::len).max().unwrap_or(0);
     for (n, name) in names.iter().enumerate() {
+        let values = versions.iter().zip(&rules).map(|(v, rules)| (v.name(), rules.get(n).map_or("", String::as_str)));
         if args.json {
-            let values: serde_json::Map<String, Value> = versions
-                .iter()
-                .enumerate()
-                .map(|(v, version)| (version.name().to_owned(), value(v, n).into()))
-                .collect();
+            let values: serde_json::Map<String, Value> =
+                values.map(|(v, value)| (v.to_owned(), value.into())).collect();
             output.json(&json!({ "fact": name, "values": values }))?;
             continue;
         }
-        let cells = widths.iter().enumerate().map(|(v, width)| format!("{:<width$}", value(v, n)));
-        let line = format!("{name:<name_width$}  {}", cells.collect::<Vec<_>>().join("  "));
-        output.line(line.trim_end())?;
+        let mut values: Vec<(&str, &str)> = values.collect();
+        values.dedup_by_key(|(_, value)| *value);
+        let values: Vec<String> = values.iter().map(|(v, value)| format!("{v} {value}")).collect();
+        output.line(format_args!(
+            "{}  {}",
+            output.paint(Tone::Strong, format!("{name:<width$}")),
+            values.join(", ")
+        ))?;
     }
     Ok(Exit::Fine)
 }

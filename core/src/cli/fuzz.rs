@@ -157,9 +157,9 @@ impl Progress {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| {
             let (length, template) = match (limit.count, limit.time) {
-                (Some(count), _) => (count, "{bar:24} {percent}% {msg}"),
-                (None, Some(time)) => (time.as_secs(), "{bar:24} {eta} left, {msg}"),
-                (None, None) => (0, "{spinner} {msg}"),
+                (Some(count), _) => (count, "{bar:16} {percent}% {wide_msg}"),
+                (None, Some(time)) => (time.as_secs(), "{bar:16} {eta} left, {wide_msg}"),
+                (None, None) => (0, "{spinner} {wide_msg}"),
             };
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(length).with_style(style)

@@ -1,14 +1,14 @@
 //! `loopdiff inline`: the program before and after its loops are inlined, in one listing.
 
 use super::exit::{Exit, Failure};
-use super::items::{self, Task};
+use super::items::{self, Style, Task};
 use super::json::{insns_hex, not_a_program};
 use super::options::Common;
 use super::output::{Output, Tone};
 use super::verify;
 use crate::isa::{Insn, InsnIdx, ListedInsn, listing};
 use crate::oracle::{Status, status_within};
-use crate::program::{Program, ProgramNames};
+use crate::program::{Program, ProgramNames, shown};
 use crate::rewrite::Rewritten;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -28,19 +28,18 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let rules = args.common.rules.rules(task.version);
         task.item.program().map(|p| status_within(p, &rules, args.common.memory.budget()))
     };
-    items::each(&args.common, work, |task, answer| {
+    let style = if args.after && !args.common.json { Style::Bare } else { Style::of(&args.common) };
+    items::each(&args.common, style, output, work, |task, answer, output| {
         let (Some(program), Some(status)) = (task.item.program(), answer) else {
             if args.common.json {
-                return output.json(&not_a_program(&task.item.loaded, task.version));
+                return output.json(&not_a_program(task));
             }
-            verify::heading(task, output)?;
             return verify::describe_unsupported(&task.item.loaded, output);
         };
         if args.common.json {
             return output.json(&line(program, task, &status));
         }
         if !args.after {
-            verify::heading(task, output)?;
             verify::describe(program, &status, output)?;
         }
         match &status {
@@ -56,7 +55,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 fn line(program: &Program, task: &Task<'_>, status: &Status) -> serde_json::Value {
-    let mut line = super::json::verdict(&program.name, task.version, status, program);
+    let mut line = super::json::verdict(task, status, program);
     if let (Status::Accepted { rewritten, .. }, Some(fields)) = (status, line.as_object_mut()) {
         let inlined = rewritten
             .inlined
@@ -85,22 +84,22 @@ fn before_and_after(program: &Program, rewritten: &Rewritten, output: &mut Outpu
         match new.as_slice() {
             [same] if is_same(program, old, &rewritten.program, same) => {
                 labels(same, output)?;
-                output.line(format_args!("      {:>6} {:>6}  {}", old.at.0, same.at.0, same.text))?;
+                output.line(format_args!("      {:>6} {:>6}  {}", old.at.0, same.at.0, shown(&same.text)))?;
             }
             new => {
                 if let (Some(func), []) = (&old.func, new) {
-                    output.line(output.paint(Tone::Bad, format!("    {func}:")))?;
+                    output.line(output.paint(Tone::Bad, format!("    {}:", shown(func))))?;
                 }
                 if let Some(first) = new.first() {
                     labels(first, output)?;
                 }
-                let gone = format!("    - {:>6} {:>6}  {}", old.at.0, "", old.text);
+                let gone = format!("    - {:>6} {:>6}  {}", old.at.0, "", shown(&old.text));
                 output.line(output.paint(Tone::Bad, gone))?;
                 for (n, line) in new.iter().enumerate() {
                     if n > 0 {
                         labels(line, output)?;
                     }
-                    let come = format!("    + {:>6} {:>6}  {}", "", line.at.0, line.text);
+                    let come = format!("    + {:>6} {:>6}  {}", "", line.at.0, shown(&line.text));
                     output.line(output.paint(Tone::Good, come))?;
                 }
             }
@@ -110,7 +109,7 @@ fn before_and_after(program: &Program, rewritten: &Rewritten, output: &mut Outpu
 }
 
 fn labels(line: &ListedInsn, output: &mut Output) -> Result<(), Failure> {
-    line.func.iter().chain(&line.label).try_for_each(|label| output.line(format_args!("    {label}:")))
+    line.func.iter().chain(&line.label).try_for_each(|label| output.line(format_args!("    {}:", shown(label))))
 }
 
 /// Whether an instruction stayed, apart from the distance that it jumps or calls.

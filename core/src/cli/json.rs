@@ -1,9 +1,10 @@
 //! The answers that `--json` gives, as `core/docs/formats.md` has them.
 
+use super::items::Task;
 use crate::exec::{End, Outcome};
 use crate::isa::Insn;
-use crate::kernel::{HelperImms, KernelVersion};
-use crate::oracle::{Report, Status};
+use crate::kernel::HelperImms;
+use crate::oracle::{Finding, Report, Status};
 use crate::program::json::to_hex as hex;
 use crate::program::{Loaded, Program};
 use crate::rewrite::{Rewritten, as_dumped, normalise};
@@ -28,8 +29,8 @@ struct Loop {
 }
 
 /// The line of `verify`.
-pub fn verdict(name: &str, version: KernelVersion, status: &Status, program: &Program) -> Value {
-    let mut line = head(name, version);
+pub fn verdict(task: &Task<'_>, status: &Status, program: &Program) -> Value {
+    let mut line = head(task);
     match status {
         Status::Accepted { facts, rewritten } => {
             line.insert("verdict".into(), "accept".into());
@@ -67,19 +68,47 @@ pub fn verdict(name: &str, version: KernelVersion, status: &Status, program: &Pr
 }
 
 /// The line of `verify` or `run` for what is no program for us.
-pub fn not_a_program(loaded: &Loaded, version: KernelVersion) -> Value {
-    let mut line = head(loaded.name(), version);
+pub fn not_a_program(task: &Task<'_>) -> Value {
+    let mut line = head(task);
     line.insert("verdict".into(), "unsupported".into());
-    if let Loaded::Unsupported { what, .. } = loaded {
+    if let Loaded::Unsupported { what, .. } = &task.item.loaded {
         line.insert("message".into(), what.as_str().into());
     }
     Value::Object(line)
 }
 
-fn head(name: &str, version: KernelVersion) -> Map<String, Value> {
+fn head(task: &Task<'_>) -> Map<String, Value> {
     let mut line = Map::new();
-    line.insert("name".into(), name.into());
-    line.insert("rules".into(), version.name().into());
+    line.insert("name".into(), task.item.loaded.name().into());
+    line.insert("case".into(), task.item.path.display().to_string().into());
+    line.insert("rules".into(), task.version.name().into());
+    line
+}
+
+/// The line of a finding.
+pub fn finding(task: &Task<'_>, finding: &Finding) -> Value {
+    json!({ "finding": {
+        "oracle": finding.class.name(),
+        "signature": finding.signature,
+        "name": task.item.loaded.name(),
+        "rules": task.version.name(),
+        "input": finding.input,
+        "evidence": finding.evidence,
+        "case": task.item.path.display().to_string(),
+    }})
+}
+
+/// The line that `check` has for a program: the verdict, how many runs were compared, and why others were not.
+pub fn checked(task: &Task<'_>, report: &Report, program: &Program) -> Value {
+    let mut line = verdict(task, &report.status, program);
+    if let Some(fields) = line.as_object_mut() {
+        fields.remove("xlated");
+        fields.insert("compared".into(), report.compared.into());
+        let not_compared = report.vacuous.iter().map(|why| Value::from(why.to_string()));
+        fields.insert("not_compared".into(), not_compared.collect());
+        let signatures = report.findings.iter().map(|f| Value::from(f.signature.as_str()));
+        fields.insert("findings".into(), signatures.collect());
+    }
     line
 }
 
@@ -117,9 +146,18 @@ fn loops(program: &Program, facts: &Facts) -> Vec<Loop> {
         .collect()
 }
 
+/// The line that `check` has for a program on which we panic.
+pub fn failed(task: &Task<'_>, panic: &Finding) -> Value {
+    let mut line = head(task);
+    line.insert("verdict".into(), "internal".into());
+    line.insert("message".into(), panic.evidence.as_str().into());
+    line.insert("findings".into(), json!([panic.signature]));
+    Value::Object(line)
+}
+
 /// The line of `run`.
-pub fn runs(name: &str, version: KernelVersion, report: &Report) -> Value {
-    let mut line = head(name, version);
+pub fn runs(task: &Task<'_>, report: &Report) -> Value {
+    let mut line = head(task);
     let (verdict, message) = match &report.status {
         Status::Accepted { .. } => ("accept", None),
         Status::Rejected(rejection) => ("reject", Some(rejection.text.as_str())),

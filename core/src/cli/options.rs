@@ -42,7 +42,8 @@ impl Memory {
 /// The option of commands that show a verifier's log.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Log {
-    /// Also show the log, in the kernel's format: 1 for the path that fails, 2 for all paths.
+    /// Also show the log, in the kernel's format: --log or --log=1 for the path that fails, --log=2 for all paths. The level needs
+    /// its `=`: in `--log 2 FILE`, 2 is a file.
     #[arg(long = "log", value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = clap::value_parser!(u8).range(1..=2))]
     level: Option<u8>,
@@ -58,10 +59,11 @@ impl Log {
 /// The kernels whose rules are used.
 #[derive(clap::Args, Debug)]
 pub struct RulesOption {
-    /// Kernels whose rules are used: 6.1, 6.12, 6.18, 7.3, or all [default: what the file says, else 7.3].
+    /// Kernels whose rules are used: 6.1, 6.12, 6.18, 7.3, or all; several with commas between them [default: what the file says,
+    /// else 7.3].
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     pub rules: Vec<Version>,
-    /// A fact of the kernel that is taken to be otherwise; `loopdiff explain --facts` lists them.
+    /// A fact of the kernel that is taken to be otherwise; `loopdiff explain --facts` lists them. May be repeated.
     #[arg(long, value_name = "FACT=VALUE")]
     pub set: Vec<Setting>,
 }
@@ -154,15 +156,15 @@ impl RulesOption {
 /// How many threads work.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Jobs {
-    /// Threads [default: one for each processor].
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// Threads, at most 1024 [default: one for each processor].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
 }
 
 impl Jobs {
     /// How many.
     pub fn count(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.jobs.map_or_else(all, NonZeroUsize::get)
+        self.jobs.map_or_else(all, usize::from)
     }
 }

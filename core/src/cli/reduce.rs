@@ -11,7 +11,7 @@ use crate::generator::Features;
 use crate::kernel::{KernelVersion, Rules};
 use crate::oracle::{Examiner, Finding, Options, Status, status};
 use crate::program::json::Form;
-use crate::program::{Loaded, Program, json};
+use crate::program::{Loaded, Program, json, shown};
 use crate::reduce::{self, Budget, End, Keep, Reduced};
 use crate::repro;
 use crate::verifier::SiteState;
@@ -69,7 +69,7 @@ enum What {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let (case, own_rules) = one(args)?;
+    let (case, own_rules) = one(args, output)?;
     let program = &case.program;
     let version = args.rules.versions(&own_rules).into_iter().next().unwrap_or(KernelVersion::NEWEST);
     let rules = args.rules.rules(version);
@@ -83,9 +83,12 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         What::Verdict => verdict(candidate, &rules) == kept,
         What::Finding => found(&mut examiner, candidate, &rules).iter().any(|f| f.signature == kept),
     };
-    let end = Instant::now() + Duration::from_secs(args.seconds);
+    // A time beyond what clocks tell is none.
+    let end = Instant::now().checked_add(Duration::from_secs(args.seconds));
     let budget = Budget { attempts_max: args.attempts };
-    let mut keep = |candidate: &Program| if Instant::now() >= end { Keep::Stop } else { is_kept(candidate).into() };
+    let mut keep = |candidate: &Program| {
+        if end.is_some_and(|end| Instant::now() >= end) { Keep::Stop } else { is_kept(candidate).into() }
+    };
     let reduced = match &case.spec {
         Some(spec) => reduce::reduce_spec(spec, program, budget, &mut keep),
         None => reduce::reduce(program, budget, &mut keep),
@@ -100,22 +103,24 @@ fn found(examiner: &mut Examiner, program: &Program, rules: &Rules) -> Vec<Findi
 }
 
 /// The one case that is meant, and the kernels that its file names.
-fn one(args: &Args) -> Result<(Case, Vec<KernelVersion>), Failure> {
+fn one(args: &Args, output: &mut Output) -> Result<(Case, Vec<KernelVersion>), Failure> {
     if args.fuzzer_input {
         return Ok((items::fuzzer_input(&args.case)?, Vec::new()));
     }
-    let item = one_item(args)?;
+    let item = one_item(args, output)?;
     let rules = item.rules.clone();
     match item.loaded {
-        Loaded::Unsupported { name, what } => Err(Failure::Usage(format!("{name}: unsupported: {what}"))),
+        Loaded::Unsupported { name, what } => {
+            Err(Failure::Usage(format!("{}: unsupported: {}", shown(&name), shown(&what))))
+        }
         Loaded::Program(program) => Ok((Case { program, features: Features::default(), spec: None }, rules)),
     }
 }
 
-fn one_item(args: &Args) -> Result<Item, Failure> {
-    let mut items = items::load(std::slice::from_ref(&args.case))?;
+fn one_item(args: &Args, output: &mut Output) -> Result<Item, Failure> {
+    let mut items = items::load(std::slice::from_ref(&args.case), output)?;
     items.retain(|item| args.name.as_deref().is_none_or(|name| item.loaded.name() == name));
-    let names: Vec<String> = items.iter().take(10).map(|i| i.loaded.name().to_owned()).collect();
+    let names: Vec<String> = items.iter().take(10).map(|i| shown(i.loaded.name()).into_owned()).collect();
     match items.pop() {
         Some(item) if items.is_empty() => Ok(item),
         Some(_) => Err(Failure::Usage(format!("one program is reduced; choose it with --name: {}", names.join(", ")))),
@@ -133,7 +138,10 @@ fn signature(
     let found = found(examiner, program, &args.rules.rules(version));
     let Some(first) = found.first() else {
         let hint = "--keep verdict keeps the verdict instead";
-        return Err(Failure::Usage(format!("{}: no finding under the rules of {version}; {hint}", program.name)));
+        return Err(Failure::Usage(format!(
+            "{}: no finding under the rules of {version}; {hint}",
+            shown(&program.name)
+        )));
     };
     let wanted = args.signature.as_ref().unwrap_or(&first.signature);
     if found.iter().any(|f| f.signature == *wanted) {

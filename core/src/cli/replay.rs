@@ -1,13 +1,16 @@
 //! `loopdiff replay`: a corpus against what is expected of it, as CI does.
 
 use super::exit::{Exit, Failure};
-use super::items::{files, files_where, in_order, load_file};
+use super::files::{files, files_where};
+use super::items::{self, in_order, load_file, no_program_files};
 use super::options::Jobs;
 use super::output::{Output, Tone};
+use crate::bounded::{PROGRAM_FILE_BYTES_MAX, read_file};
 use crate::campaign::{Compared, Differences, Known, Stored, cases, replay_item, wrong_between};
+use crate::caught::caught;
 use crate::guest::{Entry, Recorder, Recording};
 use crate::kernel::KernelVersion;
-use crate::program::Loaded;
+use crate::program::program_text;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,19 +32,8 @@ pub struct Args {
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let start = Instant::now();
     let known = Known::built_in().map_err(|e| Failure::Usage(e.to_string()))?;
-    let mut items: Vec<(PathBuf, Stored)> = Vec::new();
-    for path in &args.paths {
-        for file in files(path)?.into_iter().filter(|file| !is_recording(file) && !is_seed(file)) {
-            for stored in read(&file)? {
-                items.push((file.clone(), stored));
-            }
-        }
-        for file in files_where(path, is_seed)?.into_iter().filter(|file| is_seed(file)) {
-            let bytes = std::fs::read(&file).map_err(|e| Failure::file(&file, e))?;
-            items.push((file, Stored::Seed(bytes)));
-        }
-    }
-    let work = |(path, stored): &(PathBuf, Stored)| replay_item(path, stored, &known);
+    let (items, unsupported) = stored(&args.paths, output);
+    let work = |(path, stored): &(PathBuf, Stored)| caught(|| replay_item(path, stored, &known));
     let (mut trials, mut wrong) = (0, 0);
     let mut show = |lines: &[String], output: &mut Output| {
         wrong += lines.len();
@@ -49,21 +41,35 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             if args.json { output.json(&json!({ "wrong": line })) } else { output.line(output.paint(Tone::Bad, line)) }
         })
     };
-    in_order(&items, args.jobs, work, |_, replay| {
-        trials += replay.trials;
-        show(&replay.wrong, output)
+    in_order(&items, args.jobs, work, |n, replay| match replay {
+        Ok(replay) => {
+            trials += replay.trials;
+            show(&replay.wrong, output)
+        }
+        Err(panic) => {
+            output.mark(Exit::Internal);
+            let path = items.get(n).map(|(path, _)| path.display().to_string()).unwrap_or_default();
+            show(&[format!("{path}: {panic}\n    {}", Failure::REPORT_HINT)], output)
+        }
     })?;
     let mut answers = Compared::default();
     for path in &args.paths {
-        let (compared, lines) = recordings(path, args.jobs, &known)?;
+        let (compared, lines) = recordings(path, args.jobs, &known, output)?;
         answers.merge(compared);
         show(&lines, output)?;
+    }
+    if trials == 0 && wrong == 0 && answers.is_empty() {
+        return Err(match (items.is_empty() && unsupported == 0, output.worst() >= Exit::Input) {
+            (true, false) => no_program_files(&args.paths),
+            (_, true) => Failure::Said(Exit::Input),
+            (false, false) => Failure::Usage("nothing was tried: there is no program that the model takes".to_owned()),
+        });
     }
     let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     if args.json {
         let summary = json!({
-            "programs": items.len(), "trials": trials, "recorded_answers": answers.len(),
-            "recorded_left_out": answers.left_out, "wrong": wrong, "seconds": seconds,
+            "programs": items.len(), "trials": trials, "unsupported": unsupported,
+            "recorded_answers": answers.len(), "recorded_left_out": answers.left_out, "wrong": wrong, "seconds": seconds,
         });
         output.json(&json!({ "summary": summary }))?;
     } else {
@@ -71,7 +77,8 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             (0, 0) => String::new(),
             (n, left_out) => format!(", {n} recorded answers of kernels ({left_out} long walks left out)"),
         };
-        let line = format!("{} programs, {trials} trials{recorded} in {seconds:.1} s: ", items.len());
+        let left_out = if unsupported > 0 { format!(", {unsupported} unsupported") } else { String::new() };
+        let line = format!("{} programs{left_out}, {trials} trials{recorded} in {seconds:.1} s: ", items.len());
         let end =
             if wrong == 0 { output.paint(Tone::Good, "all as expected") } else { format!("{wrong} not as expected") };
         output.line(format_args!("{line}{end}"))?;
@@ -79,20 +86,43 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(if wrong == 0 { Exit::Fine } else { Exit::Found })
 }
 
+/// What is stored below the paths, and the number of programs that are none for us. What cannot be read is complained of.
+fn stored(paths: &[PathBuf], output: &mut Output) -> (Vec<(PathBuf, Stored)>, usize) {
+    let (mut items, mut unsupported) = (Vec::new(), 0);
+    for path in paths {
+        for file in files(path, output).into_iter().filter(|file| !is_recording(file) && !is_seed(file)) {
+            match read(&file) {
+                Ok((stored, left_out)) => {
+                    unsupported += left_out;
+                    items.extend(stored.into_iter().map(|stored| (file.clone(), stored)));
+                }
+                Err(failure) => output.complain(&failure),
+            }
+        }
+        for file in files_where(path, output, is_seed).into_iter().filter(|file| is_seed(file)) {
+            match items::read(&file) {
+                Ok(bytes) => items.push((file, Stored::Seed(bytes))),
+                Err(failure) => output.complain(&failure),
+            }
+        }
+    }
+    (items, unsupported)
+}
+
 /// The model against the recordings below a path, as the list of differences beside them says.
-fn recordings(path: &Path, jobs: Jobs, known: &Known) -> Result<(Compared, Vec<String>), Failure> {
+fn recordings(path: &Path, jobs: Jobs, known: &Known, output: &mut Output) -> Result<(Compared, Vec<String>), Failure> {
     /// A longer walk is compared by `kernel parity --recorded`.
     const WALK_MAX: u32 = 100_000;
     let (mut all, mut wrong) = (Compared::default(), Vec::new());
-    for (folder, files) in recording_files(path)? {
-        let list = folder.join("differences.toml");
-        let differences = match std::fs::read_to_string(&list) {
-            Ok(text) => Differences::parse(&text).map_err(|e| Failure::Usage(format!("{}: {e}", list.display())))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Differences::default(),
-            Err(e) => return Err(Failure::file(&list, e)),
-        };
-        let recordings: Result<Vec<Recording>, _> = files.iter().map(|file| Recording::open(file)).collect();
-        let recordings = recordings?;
+    for (folder, files) in recording_files(path, output) {
+        let differences = listed(&folder.join("differences.toml"))?;
+        let mut recordings = Vec::new();
+        for file in &files {
+            match Recording::open(file) {
+                Ok(recording) => recordings.push(recording),
+                Err(error) => output.complain(&error.into()),
+            }
+        }
         let pairs: Vec<(&Recorder, &Entry)> =
             recordings.iter().flat_map(|r| r.entries.iter().map(|entry| (&r.kernel, entry))).collect();
         let work = |(recorder, entry): &(&Recorder, &Entry)| {
@@ -112,6 +142,17 @@ fn recordings(path: &Path, jobs: Jobs, known: &Known) -> Result<(Compared, Vec<S
     Ok((all, wrong))
 }
 
+/// The list of differences beside recordings; an empty one where there is none.
+fn listed(list: &Path) -> Result<Differences, Failure> {
+    let bytes = match read_file(list, PROGRAM_FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Differences::default()),
+        Err(e) => return Err(Failure::file(list, e)),
+    };
+    let parsed = String::from_utf8(bytes).map_err(|e| e.to_string()).and_then(|text| Differences::parse(&text));
+    parsed.map_err(|e| Failure::Usage(format!("{}: {e}", list.display())))
+}
+
 fn is_seed(file: &Path) -> bool {
     file.parent().and_then(Path::parent).is_some_and(|folder| folder.ends_with("seeds"))
 }
@@ -121,9 +162,9 @@ fn is_recording(file: &Path) -> bool {
 }
 
 /// The recordings below a path, `VERSION/*.jsonl.gz`, by the folder that the versions lie in; or the one that it is.
-fn recording_files(path: &Path) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>, Failure> {
+fn recording_files(path: &Path, output: &mut Output) -> BTreeMap<PathBuf, Vec<PathBuf>> {
     let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    for path in files_where(path, is_recording)?.into_iter().filter(|file| is_recording(file)) {
+    for path in files_where(path, output, is_recording).into_iter().filter(|file| is_recording(file)) {
         let version = path.parent().and_then(|folder| folder.file_name()?.to_str()?.parse::<KernelVersion>().ok());
         if version.is_some()
             && let Some(folder) = path.parent().and_then(Path::parent)
@@ -131,17 +172,20 @@ fn recording_files(path: &Path) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>, Failu
             found.entry(folder.to_owned()).or_default().push(path);
         }
     }
-    Ok(found)
+    found
 }
 
-fn read(file: &Path) -> Result<Vec<Stored>, Failure> {
+/// What is stored in a file, and the number of programs that are none for us.
+fn read(file: &Path) -> Result<(Vec<Stored>, usize), Failure> {
     if file.extension().is_some_and(|e| e == "bpf") {
-        let source = std::fs::read_to_string(file).map_err(|e| Failure::file(file, e))?;
-        return Ok(vec![Stored::Case(Box::new(cases::read(file, &source)?))]);
+        let bytes = items::read(file)?;
+        let source = program_text(&bytes).map_err(|e| e.in_file(file))?;
+        return Ok((vec![Stored::Case(Box::new(cases::read(file, source)?))], 0));
     }
-    let programs = load_file(file)?.into_iter().filter_map(|item| match item.loaded {
-        Loaded::Program(program) => Some(Stored::Program(Box::new(program))),
-        Loaded::Unsupported { .. } => None,
-    });
-    Ok(programs.collect())
+    let items = load_file(file)?;
+    let all = items.len();
+    let programs = items.into_iter().filter_map(|item| Some(Stored::Program(Box::new(item.into_program()?))));
+    let programs: Vec<Stored> = programs.collect();
+    let unsupported = all - programs.len();
+    Ok((programs, unsupported))
 }

@@ -1,13 +1,14 @@
 //! `loopdiff run`: what one or both forms return.
 
 use super::exit::{Exit, Failure};
-use super::items::{self, Task};
+use super::items::{self, Style, Task};
 use super::json;
 use super::options::Common;
 use super::output::{Output, Tone};
 use super::verify;
 use crate::exec::{End, Limits, Outcome};
-use crate::oracle::{Examiner, Options, Report, Status};
+use crate::oracle::{Examiner, Finding, Options, Report, Status};
+use crate::program::shown;
 
 /// Arguments of `run`.
 #[derive(clap::Args, Debug)]
@@ -39,21 +40,17 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 .examine(p, &rules)
         })
     };
-    items::each(&args.common, work, |task, answer| {
+    items::each(&args.common, Style::of(&args.common), output, work, |task, answer, output| {
         let Some(report) = answer else {
             if args.common.json {
-                return output.json(&json::not_a_program(&task.item.loaded, task.version));
+                return output.json(&json::not_a_program(task));
             }
-            verify::heading(task, output)?;
             return verify::describe_unsupported(&task.item.loaded, output);
         };
-        if !report.findings.is_empty() {
-            exit = Exit::Found;
-        }
+        exit = exit.max(Exit::of_findings(&report.findings));
         if args.common.json {
-            return output.json(&json::runs(task.item.loaded.name(), task.version, &report));
+            return output.json(&json::runs(task, &report));
         }
-        verify::heading(task, output)?;
         if let (Some(program), false) = (task.item.program(), matches!(report.status, Status::Accepted { .. })) {
             return verify::describe(program, &report.status, output);
         }
@@ -87,11 +84,13 @@ pub fn describe(report: &Report, output: &mut Output) -> Result<(), Failure> {
             ))?;
         }
     }
-    for finding in report.findings.iter() {
-        let word = output.paint(Tone::Bad, format!("finding {}", finding.signature));
-        output.line(format_args!("  {word}: {}", finding.evidence))?;
-    }
-    Ok(())
+    report.findings.iter().try_for_each(|finding| describe_finding(finding, output))
+}
+
+/// A finding with its evidence.
+pub fn describe_finding(finding: &Finding, output: &mut Output) -> Result<(), Failure> {
+    let word = output.paint(Tone::Bad, format!("finding {}", finding.signature));
+    output.line(format_args!("  {word}: {}", shown(&finding.evidence)))
 }
 
 fn short_end(outcome: &Outcome) -> String {

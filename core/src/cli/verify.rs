@@ -1,13 +1,13 @@
 //! `loopdiff verify`: verdict and facts of the verifier.
 
 use super::exit::{Exit, Failure};
-use super::items::{self, Task};
+use super::items::{self, Style, Task};
 use super::json;
 use super::options::{Common, Log};
 use super::output::{Output, Tone};
 use crate::kernel::Rules;
 use crate::oracle::{Status, status_within};
-use crate::program::{Loaded, Program, SubprogIdx};
+use crate::program::{Loaded, Program, SubprogIdx, shown};
 use crate::rewrite::rewrite;
 use crate::verifier::{Budget, Facts, LogLevel, Rejection, SiteState, Verdict, notes, verify_within_with_log};
 
@@ -38,7 +38,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let log = args.log.level().map(|level| log(program, &rules, level, budget));
         Some((status_within(program, &rules, budget), log))
     };
-    items::each(&args.common, work, |task, answer| {
+    items::each(&args.common, Style::of(&args.common), output, work, |task, answer, output| {
         let (answer, log) = answer.unzip();
         let log = log.flatten();
         let accepted = matches!(answer, Some(Status::Accepted { .. }));
@@ -48,7 +48,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
         match (&answer, task.item.program()) {
             (Some(status), Some(program)) if args.common.json => {
-                let mut line = json::verdict(&program.name, task.version, status, program);
+                let mut line = json::verdict(task, status, program);
                 if let Some(line) = line.as_object_mut() {
                     line.extend(log.map(|log| ("log".to_owned(), log.into())));
                     let notes = notes(program, &args.common.rules.rules(task.version));
@@ -57,18 +57,14 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 output.json(&line)
             }
             (Some(status), Some(program)) => {
-                heading(task, output)?;
-                if let Some(log) = log {
-                    output.bytes(log.as_bytes())?;
+                if let Some(log) = log.filter(|log| !log.is_empty()) {
+                    output.line(log.trim_end_matches('\n'))?;
                 }
                 describe(program, status, output)?;
                 describe_notes(program, &args.common.rules.rules(task.version), output)
             }
-            _ if args.common.json => output.json(&json::not_a_program(&task.item.loaded, task.version)),
-            _ => {
-                heading(task, output)?;
-                describe_unsupported(&task.item.loaded, output)
-            }
+            _ if args.common.json => output.json(&json::not_a_program(task)),
+            _ => describe_unsupported(&task.item.loaded, output),
         }
     })?;
     Ok(exit)
@@ -86,18 +82,11 @@ fn log(program: &Program, rules: &Rules, level: LogLevel, budget: Budget) -> Str
     text
 }
 
-/// The line above the answers to a program: its name, file and rules.
-pub fn heading(task: &Task<'_>, output: &mut Output) -> Result<(), Failure> {
-    let name = output.paint(Tone::Strong, task.item.loaded.name());
-    let place = output.paint(Tone::Faint, format!("{}, rules {}", task.item.path.display(), task.version));
-    output.line(format_args!("{name}  {place}"))
-}
-
 /// Why a program of an object file is none for us.
 pub fn describe_unsupported(loaded: &Loaded, output: &mut Output) -> Result<(), Failure> {
     let Loaded::Unsupported { what, .. } = loaded else { return Ok(()) };
     let word = output.paint(Tone::Notable, "unsupported");
-    output.line(format_args!("  {word}: {what}"))
+    output.line(format_args!("  {word}: {}", shown(what)))
 }
 
 /// What a loader decided for the program, a line each.
@@ -124,7 +113,7 @@ pub fn describe(program: &Program, status: &Status, output: &mut Output) -> Resu
         Status::Unsupported(unsupported) => {
             let word = output.paint(Tone::Notable, "unsupported");
             let place = unsupported.at.map(|at| format!(" at instruction {at}")).unwrap_or_default();
-            output.line(format_args!("  {word}{place}: {}", unsupported.what))
+            output.line(format_args!("  {word}{place}: {}", shown(&unsupported.what)))
         }
     }
 }
@@ -132,23 +121,24 @@ pub fn describe(program: &Program, status: &Status, output: &mut Output) -> Resu
 fn describe_rejection(program: &Program, rejection: &Rejection, output: &mut Output) -> Result<(), Failure> {
     let word = output.paint(Tone::Bad, "rejected");
     let place = rejection.at.map(|at| format!(" at instruction {at}")).unwrap_or_default();
-    output.line(format_args!("  {word}{place}, errno {}: {}", rejection.errno.0, rejection.reason()))?;
+    output.line(format_args!("  {word}{place}, errno {}: {}", rejection.errno.0, shown(&rejection.reason())))?;
     let Some(at) = rejection.at else { return Ok(()) };
     let names = crate::program::ProgramNames::new(program);
     let listing = crate::isa::listing(&program.insns, &names);
     match listing.iter().find(|line| line.at <= at && at.0 < line.at.0 + line.len) {
-        Some(line) => output.line(output.paint(Tone::Faint, format!("  {:>5}: {}", line.at, line.text))),
+        Some(line) => output.line(output.paint(Tone::Faint, format!("  {:>5}: {}", line.at, shown(&line.text)))),
         None => Ok(()),
     }
 }
 
 fn loops(program: &Program, facts: &Facts, output: &mut Output) -> Result<(), Failure> {
     for site in &facts.loops {
-        let place = format!("loop at instruction {} in {}", site.insn, subprog_name(program, facts, site.subprog));
+        let place =
+            format!("loop at instruction {} in {}", site.insn, shown(&subprog_name(program, facts, site.subprog)));
         let answer = match site.state {
             SiteState::Fit(callback) => {
                 let word = output.paint(Tone::Good, "inlined");
-                format!("{word}, callback {}", subprog_name(program, facts, callback))
+                format!("{word}, callback {}", shown(&subprog_name(program, facts, callback)))
             }
             SiteState::Unfit(why) => format!("{}: {why}", output.paint(Tone::Notable, "helper call stays")),
             SiteState::NeverReached => output.paint(Tone::Faint, "never reached"),
@@ -172,7 +162,7 @@ fn stack(program: &Program, facts: &Facts) -> String {
         let subprog = SubprogIdx(n as u16);
         let inlined = facts.loops.iter().any(|l| l.subprog == subprog && matches!(l.state, SiteState::Fit(_)));
         let more = if inlined { " + 24" } else { "" };
-        format!("{} {depth}{more}", subprog_name(program, facts, subprog))
+        format!("{} {depth}{more}", shown(&subprog_name(program, facts, subprog)))
     };
     facts.stack_depth.iter().enumerate().map(of).collect::<Vec<_>>().join(", ")
 }

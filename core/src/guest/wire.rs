@@ -142,10 +142,12 @@ fn encode_map(out: &mut Vec<u8>, map: &MapDef) {
     let frozen = if map.frozen { p::MAP_FROZEN } else { 0 };
     let (entries, given) = (map.max_entries, init.len() as u32);
     words(out, &[map.map_type.number(), map.key_size, map.value_size, entries, map.flags, frozen, given, 0]);
-    let mut values = Vec::with_capacity(size * init.len());
+    // No request holds more than this; the record is then too long for one, without the zeros that a value of 4 GiB would take.
+    let room = (p::SHARED_BYTES as usize).saturating_sub(out.len());
+    let mut values = Vec::with_capacity(size.saturating_mul(init.len()).min(room));
     for value in init {
-        let end = values.len() + size;
-        values.extend(value.iter().take(size));
+        let end = (values.len() + size).min(room);
+        values.extend(value.iter().take(end - values.len()));
         values.resize(end, 0);
     }
     bytes(out, &values);
@@ -294,6 +296,16 @@ mod tests {
         let run = map + 48;
         assert_eq!([word(&bytes, run), word(&bytes, run + 4), word(&bytes, run + 8)], [0, 15, 3]);
         assert_eq!(bytes.len(), run + 16 + 16);
+    }
+
+    /// A few bytes of a file may ask for initial values of many gigabytes.
+    #[test]
+    fn values_that_no_request_holds_are_not_built() {
+        let huge = MapDef { value_size: u32::MAX, max_entries: u32::MAX, init: vec![vec![]; 4], ..MapDef::default() };
+        for maps in [vec![huge.clone()], vec![huge; 100]] {
+            let len = encode(&Program { maps, ..program() }, &Ask::default()).len();
+            assert!(len > p::REQUEST_MAX && len <= 2 * p::SHARED_BYTES as usize, "{len}");
+        }
     }
 
     #[test]

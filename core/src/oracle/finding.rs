@@ -1,5 +1,6 @@
 //! What an oracle says.
 
+use crate::caught::Panic;
 use crate::isa::InsnIdx;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -55,6 +56,19 @@ pub struct Finding {
     pub input: Option<usize>,
     /// The instruction of the original program that it is about, where it is about one.
     pub at: Option<InsnIdx>,
+}
+
+impl Finding {
+    /// A panic of ours, which is a mistake whatever the input.
+    pub fn of_panic(panic: &Panic) -> Finding {
+        Finding {
+            class: Class::Internal,
+            signature: format!("internal:panic:{}", panic.place),
+            evidence: panic.to_string(),
+            input: None,
+            at: None,
+        }
+    }
 }
 
 /// Why nothing was compared.

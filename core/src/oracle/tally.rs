@@ -1,7 +1,7 @@
 //! What many reports come to.
 
 use super::examine::{Report, Status};
-use super::finding::Class;
+use super::finding::{Class, Finding};
 use crate::verifier::SiteState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,6 +58,12 @@ impl Tally {
     pub fn add_unreadable(&mut self) {
         self.programs += 1;
         self.unsupported += 1;
+    }
+
+    /// Adds a program whose examination came to nothing but a finding.
+    pub fn add_finding(&mut self, finding: &Finding) {
+        self.programs += 1;
+        *self.findings.entry(finding.class).or_default() += 1;
     }
 
     /// Adds another count.

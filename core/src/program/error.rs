@@ -3,6 +3,7 @@
 //! One type for every way in (`.bpf`, JSON, ELF). A place is as exact as the format allows: a text has lines and columns,
 //! an object file has neither.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -56,10 +57,29 @@ impl InputError {
     }
 }
 
+/// Text of a file as it may stand in a line for people: control characters are escaped as in Rust, so that a name can neither give
+/// orders to a terminal nor pretend to be a line of its own.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_escaped(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters, and what turns the direction of text or has no width.
+fn is_escaped(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
-            write!(f, "{}:", path.display())?;
+            write!(f, "{}:", shown(&path.to_string_lossy()))?;
         }
         if let Some(line) = self.line {
             write!(f, "{line}:")?;
@@ -70,9 +90,9 @@ impl fmt::Display for InputError {
         if self.path.is_some() || self.line.is_some() {
             f.write_str(" ")?;
         }
-        f.write_str(&self.message)?;
+        f.write_str(&shown(&self.message))?;
         if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", shown(hint))?;
         }
         Ok(())
     }
@@ -83,6 +103,14 @@ impl std::error::Error for InputError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert!(matches!(shown("größe → 1"), Cow::Borrowed("größe → 1")));
+        assert_eq!(shown("a\u{1b}[31m\r\nb\u{7}\u{9b}\u{202e}"), "a\\u{1b}[31m\\r\\nb\\u{7}\\u{9b}\\u{202e}");
+        let error = InputError::new("no `a\nb`").in_file("\u{1b}c.bpf").hint("\u{8}");
+        assert_eq!(error.to_string(), "\\u{1b}c.bpf: no `a\\nb`\n  hint: \\u{8}");
+    }
 
     #[test]
     fn shows_as_much_of_the_place_as_is_known() {

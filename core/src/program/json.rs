@@ -29,6 +29,7 @@ pub enum Form {
 ///
 /// The first thing that is not as the contract says, with the item (from 1), the field and the line.
 pub fn read(text: &[u8], form: Form) -> Result<Vec<Program>, InputError> {
+    check_size(text)?;
     let mut programs = Vec::new();
     match form {
         Form::Document if text.trim_ascii_start().starts_with(b"[") => {
@@ -54,6 +55,22 @@ pub fn read(text: &[u8], form: Form) -> Result<Vec<Program>, InputError> {
         }
     }
     Ok(programs)
+}
+
+/// Objects and texts of a file: the smallest ones take a hundred times as much memory as the three bytes that they are in a file.
+const OBJECTS_MAX: usize = 4 << 20;
+const STRINGS_MAX: usize = 16 << 20;
+
+/// Refuses what would take more than some gigabytes when it is read.
+fn check_size(text: &[u8]) -> Result<(), InputError> {
+    let count = |wanted: u8| text.iter().filter(|b| **b == wanted).count();
+    for (what, is, max) in [("objects", count(b'{'), OBJECTS_MAX), ("texts", count(b'"') / 2, STRINGS_MAX)] {
+        if is > max {
+            let error = InputError::new(format!("too large: {is} {what}, at most {max} are read"));
+            return Err(error.hint("put the programs into several files"));
+        }
+    }
+    Ok(())
 }
 
 /// Writes programs, with a line break at the end. A document of one program is an object, of several an array.

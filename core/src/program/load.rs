@@ -64,7 +64,17 @@ impl Format {
     }
 }
 
-/// Reads the programs of a file. `text` reads assembly.
+/// How sources become object files that are read here.
+pub const COMPILE_HINT: &str = "clang -target bpf -g -O2 -c FILE.c -o FILE.o";
+
+/// Whether a file's name says that it is what object files are made of.
+fn is_source(path: &Path) -> bool {
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| matches!(e, "c" | "h" | "cc" | "cpp" | "rs" | "ll" | "s" | "S"))
+}
+
+/// Reads the programs of a file. `text` reads assembly. A byte order mark is passed over.
 ///
 /// # Errors
 ///
@@ -74,12 +84,32 @@ pub fn load_bytes(
     bytes: &[u8],
     text: impl FnOnce(&str) -> Result<Vec<Loaded>, InputError>,
 ) -> Result<Vec<Loaded>, InputError> {
+    if is_source(path) {
+        let object = path.with_extension("o");
+        let hint = format!("compile it: clang -target bpf -g -O2 -c {} -o {}", path.display(), object.display());
+        return Err(InputError::new("a source file, not a program").hint(hint).in_file(path));
+    }
+    let bytes = without_mark(bytes);
     let loaded = match Format::of_path(path).unwrap_or_else(|| Format::of_bytes(bytes)) {
         Format::Json(form) => json::read(bytes, form).map(|all| all.into_iter().map(Loaded::Program).collect()),
         Format::Elf => elf::read(bytes),
-        Format::Text => std::str::from_utf8(bytes).map_err(|e| not_utf8(bytes, e.valid_up_to())).and_then(text),
+        Format::Text => program_text(bytes).and_then(text),
     };
     loaded.map_err(|error| error.in_file(path))
+}
+
+/// The text of a file with assembly, without a byte order mark.
+///
+/// # Errors
+///
+/// The line that is not UTF-8.
+pub fn program_text(bytes: &[u8]) -> Result<&str, InputError> {
+    let bytes = without_mark(bytes);
+    std::str::from_utf8(bytes).map_err(|e| not_utf8(bytes, e.valid_up_to()))
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 fn not_utf8(bytes: &[u8], at: usize) -> InputError {
@@ -111,6 +141,9 @@ mod tests {
         };
         let said = |name, bytes| load(name, bytes).expect_err("not a program").to_string();
         assert_eq!(said("a.bpf", b"exit"), "a.bpf: text of 4");
+        assert_eq!(said("a.bpf", b"\xef\xbb\xbfexit"), "a.bpf: text of 4");
+        let source = said("a/b.c", b"int main() {}");
+        assert!(source.starts_with("a/b.c: a source file") && source.contains("clang -target bpf"), "{source}");
         assert_eq!(said("a.bpf", b"exit\n\xff"), "a.bpf:2: the text is not UTF-8");
         assert!(said("b.json", b"{").starts_with("b.json:1:1: EOF"), "{}", said("b.json", b"{"));
         assert!(said("c.o", b"exit").starts_with("c.o: not a readable object file"));

@@ -12,9 +12,9 @@ mod load;
 pub mod text;
 mod type_info;
 
-pub use error::InputError;
+pub use error::{InputError, shown};
 pub use layout::{Layout, SubprogIdx, subprog_target};
-pub use load::{Format, Loaded, load_bytes};
+pub use load::{COMPILE_HINT, Format, Loaded, load_bytes, program_text};
 pub use text::ProgramNames;
 pub use type_info::TypeInfo;
 

@@ -2,8 +2,6 @@
 //!
 //! A file becomes kernel × check trials. What is not expected fails as well: another message than the one that is named, a
 //! `bpf_loop` call of which nothing is said, a finding. `tests/README.md` is the reference of the format.
-//!
-//! Left out: the checks `range` and `parity`, which need more than a program and rules.
 
 mod check;
 mod read;

@@ -39,7 +39,7 @@ struct Left<'a> {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let items = items::load(&args.paths)?;
+    let items = items::load(&args.paths, output)?;
     let pool = args.guests.start()?;
     let progress = Progress::new();
     let mut tally = Tally { skipped: guests::skip_unsupported(&items, args.json, output)?, ..Tally::default() };

@@ -2,27 +2,29 @@
 
 use super::progress::Progress;
 use crate::cli::exit::Failure;
-use crate::cli::items::{self, Item};
+use crate::cli::items::Item;
 use crate::cli::output::{Output, Tone, note};
 use crate::guest::{Accel, Answer, Ask, Cache, Clock, Image, Kernel, Machine, Options, Pool};
 use crate::kernel::KernelVersion;
-use crate::program::{Loaded, Program};
+use crate::program::{Loaded, Program, shown};
 use std::path::PathBuf;
 
 /// Which kernels, and how they are run.
 #[derive(clap::Args, Debug)]
 pub struct Guests {
-    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series. May be repeated.
+    /// Kernels in the cache, by series, point release or release; `all` for the newest of every modelled series. May be repeated,
+    /// or several with commas between them.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     kernel: Vec<String>,
     /// A kernel of your own: bzImage or vmlinux. May be repeated, and given together with `--kernel`.
     #[arg(long, value_name = "PATH")]
     image: Vec<PathBuf>,
     /// Guests of each kernel that work at the same time.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    guests: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    guests: u16,
     /// Memory of a guest.
-    #[arg(long, value_name = "MIB", default_value_t = Machine::default().memory_mib)]
+    #[arg(long, value_name = "MIB", default_value_t = Machine::default().memory_mib,
+          value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
     memory: u32,
     /// Use the processor's virtualization where a kernel comes up that way, instead of emulation.
     #[arg(long)]
@@ -31,10 +33,12 @@ pub struct Guests {
     #[arg(long, value_name = "ARG")]
     boot_arg: Vec<String>,
     /// Processor seconds that a load may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().load_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().load_seconds,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
     load_timeout: u32,
     /// Processor seconds that a test run may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().run_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().run_seconds,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
     run_timeout: u32,
 }
 
@@ -73,7 +77,7 @@ impl Guests {
                 boot_args: self.boot_arg.clone(),
                 ..Machine::default()
             },
-            guests_per_kernel: self.guests.max(1),
+            guests_per_kernel: self.guests.into(),
             load_seconds: self.load_timeout,
             run_seconds: self.run_timeout,
             ..Options::default()
@@ -111,7 +115,7 @@ impl Guests {
                 given.push((name, value));
             }
         };
-        add("--guests", self.guests.to_string(), self.guests != plain.guests_per_kernel);
+        add("--guests", self.guests.to_string(), usize::from(self.guests) != plain.guests_per_kernel);
         add("--memory", self.memory.to_string(), self.memory != plain.machine.memory_mib);
         add("--kvm", String::new(), self.kvm);
         self.boot_arg.iter().for_each(|arg| add("--boot-arg", arg.clone(), true));
@@ -155,17 +159,16 @@ impl Guests {
 /// Programs that are answered before the first of them is shown.
 const CHUNK: usize = 512;
 
-/// Reads programs, asks all kernels about them, and hands on each with its answers, by kernel.
+/// Asks all kernels about programs, and hands on each with its answers, by kernel.
 pub fn each(
-    paths: &[PathBuf],
+    items: &[Item],
     pool: &Pool,
     ask: &Ask,
     as_json: bool,
     output: &mut Output,
     mut take: impl FnMut(&Item, &Program, &[Answer], &mut Output) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let items = items::load(paths)?;
-    skip_unsupported(&items, as_json, output)?;
+    skip_unsupported(items, as_json, output)?;
     let programs: Vec<(&Item, &Program)> = items.iter().filter_map(|item| Some((item, item.program()?))).collect();
     let progress = Progress::new();
     for (n, chunk) in programs.chunks(CHUNK).enumerate() {
@@ -219,6 +222,6 @@ pub fn skip(name: &str, why: &str, as_json: bool, output: &mut Output) -> Result
     if as_json {
         output.json(&serde_json::json!({ "name": name, "skipped": why }))
     } else {
-        output.line(format_args!("{name}: skipped: {why}"))
+        output.line(format_args!("{}: skipped: {}", shown(name), shown(why)))
     }
 }

@@ -62,7 +62,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
         return finish(args, &comparison, output);
     }
-    let items = items::load(&args.paths)?;
+    let items = items::load(&args.paths, output)?;
     let pool = args.guests.start()?;
     guests::skip_unsupported(&items, args.json, output)?;
     let (places, programs): (Vec<PathBuf>, Vec<Program>) =

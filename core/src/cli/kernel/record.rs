@@ -37,7 +37,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     let progress = Progress::new();
     for path in &args.paths {
-        let items = items::load(std::slice::from_ref(path))?;
+        let items = items::load(std::slice::from_ref(path), output)?;
         guests::skip_unsupported(&items, false, output)?;
         let (places, programs): (Vec<String>, Vec<Program>) = items
             .into_iter()

@@ -35,8 +35,10 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let programs: Vec<Program> =
-        items::load(std::slice::from_ref(&args.case))?.into_iter().filter_map(|item| item.into_program()).collect();
+    let programs: Vec<Program> = items::load(std::slice::from_ref(&args.case), output)?
+        .into_iter()
+        .filter_map(|item| item.into_program())
+        .collect();
     let [program] = programs.as_slice() else {
         return Err(Failure::Usage(format!(
             "one program is reduced; {} holds {}",

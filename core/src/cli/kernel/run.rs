@@ -2,10 +2,11 @@
 
 use super::guests::{self, Guests};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::items;
 use crate::cli::options::Log;
 use crate::cli::output::{Output, Tone};
 use crate::guest::{Answer, Ask, Jit, LogLevel, Runs, Verdict};
-use crate::program::Program;
+use crate::program::{Program, shown};
 use crate::verifier;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ struct Line<'a> {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let items = items::load(&args.paths, output)?;
     let pool = args.guests.start()?;
     let ask = Ask {
         log: match args.log.level() {
@@ -55,9 +57,9 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         jit: if args.no_jit { Jit::Off } else { Jit::On },
         ..Ask::default()
     };
-    guests::each(&args.paths, &pool, &ask, args.json, output, |item, program, answers, output| {
+    guests::each(&items, &pool, &ask, args.json, output, |item, program, answers, output| {
         if !args.json {
-            let name = output.paint(Tone::Strong, &program.name);
+            let name = output.paint(Tone::Strong, shown(&program.name));
             let place = output.paint(Tone::Faint, item.path.display());
             output.line(format_args!("{name}  {place}"))?;
         }

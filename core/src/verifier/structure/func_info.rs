@@ -5,7 +5,7 @@
 
 use super::signature::{Reading, Signature, SignatureFault};
 use super::{Refusal, Subprog};
-use crate::btf::{Body, Btf, Linkage, TypeId, validate};
+use crate::btf::{Body, Btf, Linkage, TypeId, is_name, validate};
 use crate::isa::InsnIdx;
 use crate::kernel::{ArgTags, ProgType, Rules};
 use crate::program::{Func, Program};
@@ -56,19 +56,31 @@ impl Types {
 pub(super) fn check_btf(program: &Program, rules: &Rules) -> Result<Option<Types>, Refusal> {
     const EXCEPTION_TAG: &[u8] = b"exception_callback:";
     let (Some(blob), Some(info)) = (&program.btf, program.type_info()) else {
-        return built_types(program).map(|()| None);
+        return built_types(program, rules).map(|()| None);
     };
     if blob.windows(EXCEPTION_TAG.len()).any(|w| w == EXCEPTION_TAG) {
         return Err(Refusal::unsupported(None, "exception callback"));
     }
-    let btf =
-        validate(blob, &rules.btf).map_err(|refused| Refusal::rejected(None, Errno(refused.errno), refused.message))?;
+    let btf = load(blob, rules)?;
     let ids = info.func_info.iter().map(|line| TypeId(line.type_id)).collect();
     Ok(Some(Types { btf, ids, prog_type: program.prog_type, tags: rules.structure.arg_tags }))
 }
 
+/// What the kernel reads of a BTF, or why it does not load it.
+fn load(blob: &[u8], rules: &Rules) -> Result<Btf, Refusal> {
+    validate(blob, &rules.btf).map_err(|refused| Refusal::rejected(None, Errno(refused.errno), refused.message))
+}
+
 /// What can be wrong with types that are made of [`Program::funcs`].
-fn built_types(program: &Program) -> Result<(), Refusal> {
+///
+/// Kernel: `btf_func_check_meta` (6.1 … 7.3).
+#[doc(alias = "btf_func_check_meta")]
+fn built_types(program: &Program, rules: &Rules) -> Result<(), Refusal> {
+    if !program.funcs.iter().all(|func| is_name(func.name.as_bytes()))
+        && let Some(info) = program.type_info()
+    {
+        load(&info.btf, rules)?;
+    }
     match program.funcs.iter().find(|f| f.linkage == Linkage::Extern) {
         Some(f) => {
             let text = format!("(BTF: function \"{}\": Invalid func linkage)", f.name);
