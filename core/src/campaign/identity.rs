@@ -3,6 +3,7 @@
 use crate::kernel::Rules;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What a campaign is, without how long it runs and on how many threads.
@@ -75,9 +76,17 @@ impl Identity {
             .collect()
     }
 
-    /// The facts that were set for the rules of a version.
-    pub fn set_of(&self, version: &str) -> &[String] {
-        self.rules.iter().find(|rules| rules.version == version).map_or(&[], |rules| &rules.set)
+    /// The facts that were set where something was found: under the rules of a version; for other columns, which are of kernels, under
+    /// any of the rules that these are compared under.
+    pub fn set_of(&self, column: &str) -> Vec<String> {
+        let own = self.rules.iter().find(|rules| rules.version == column);
+        let mut all: Vec<String> = match own {
+            Some(rules) => rules.set.clone(),
+            None => self.rules.iter().flat_map(|rules| rules.set.iter().cloned()).collect(),
+        };
+        let mut seen = BTreeSet::new();
+        all.retain(|fact| seen.insert(fact.clone()));
+        all
     }
 }
 
@@ -118,6 +127,10 @@ mod tests {
             let unlike = one.unlike(&other);
             assert!(unlike.len() == 1 && unlike[0].starts_with(&name.replace('_', "-")), "{name}: {unlike:?}");
         }
+        assert_eq!(
+            (one.set_of("6.12"), one.set_of("kernels")),
+            (vec!["walk.frames_max=4".to_owned()], one.set_of("6.12"))
+        );
         let plain = Identity { rules: vec![RuleSet::of(&Rules::of(KernelVersion::V6_12))], ..one.clone() };
         assert_eq!(one.unlike(&plain), ["rules 6.12 with walk.frames_max=4 (asked for: 6.12)"]);
     }

@@ -71,6 +71,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Cases of this start, and its seconds.
     pub this_start: (u64, f64),
+    /// New findings that a stop left to the next start, together with their block.
+    pub left: usize,
 }
 
 /// A campaign that runs.
@@ -85,6 +87,8 @@ pub struct Campaign<'a> {
     watched: Instant,
     first_case: u64,
     seconds_before: f64,
+    /// New findings that a stop left to the next start.
+    left: usize,
 }
 
 /// Time between two saves of the state.
@@ -119,7 +123,19 @@ impl<'a> Campaign<'a> {
         let now = Instant::now();
         let (columns, first_case) = (target.columns(), state.next);
         let (start, saved, watched) = (now, now, now);
-        Ok(Campaign { config, target, columns, folder, state, start, saved, watched, first_case, seconds_before })
+        Ok(Campaign {
+            config,
+            target,
+            columns,
+            folder,
+            state,
+            start,
+            saved,
+            watched,
+            first_case,
+            seconds_before,
+            left: 0,
+        })
     }
 
     /// What a campaign is.
@@ -218,7 +234,10 @@ impl<'a> Campaign<'a> {
             }
             match self.keep(&found, column, stop)? {
                 Some(kept) => new.push(kept),
-                None => return Ok(false),
+                None => {
+                    self.left = new.len() + 1;
+                    return Ok(false);
+                }
             }
         }
         self.state.stats.add(&block.counts, &self.columns);
@@ -246,7 +265,7 @@ impl<'a> Campaign<'a> {
             folder: name,
             insns: (found.program.insns.len(), program.insns.len()),
             evidence: found.evidence.clone(),
-            set: self.state.campaign.set_of(&column).to_vec(),
+            set: self.state.campaign.set_of(&column),
             gone_with: self.target.gone_with(found, &program)?,
             column,
         };
@@ -306,6 +325,7 @@ impl<'a> Campaign<'a> {
             kept: self.state.kept.clone(),
             seconds: self.seconds_before + seconds,
             this_start: (self.state.next - self.first_case, seconds),
+            left: self.left,
         }
     }
 }

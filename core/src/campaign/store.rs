@@ -159,7 +159,7 @@ impl Folder {
         let Some(state) = load_state(&path.join(STATE))? else { return Ok(None) };
         let seconds = load::<Time>(&path.join(TIME))?.unwrap_or_default().seconds;
         let this_start = (state.next, seconds);
-        Ok(Some((state.campaign, Summary { stats: state.stats, kept: state.kept, seconds, this_start })))
+        Ok(Some((state.campaign, Summary { stats: state.stats, kept: state.kept, seconds, this_start, left: 0 })))
     }
 
     /// Where it is.

@@ -121,7 +121,10 @@ fn campaign(
     }
     let missed = Floors { accepted: args.accepted_min, inlined: args.inlined_min }.missed(&summary.stats);
     missed.iter().for_each(|why| note(format_args!("loopdiff: {why}")));
-    Ok(match summary.kept.is_empty() && missed.is_empty() {
+    if summary.left > 0 {
+        note("loopdiff: stopped while findings were made smaller; the same command with --out takes them up again");
+    }
+    Ok(match summary.kept.is_empty() && summary.left == 0 && missed.is_empty() {
         _ if summary.kept.iter().any(|kept| kept.signature.starts_with("internal:")) => Exit::Internal,
         true => Exit::Fine,
         false => Exit::Found,

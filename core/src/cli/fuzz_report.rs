@@ -66,6 +66,9 @@ pub fn counts(
         summary.seconds,
         config.jobs
     ))?;
+    if !identity.kernels.is_empty() {
+        identity.rules.iter().try_for_each(|rules| output.line(format_args!("the model has the rules of {rules}")))?;
+    }
     for (name, rules) in &summary.stats.rules {
         let tally = &rules.tally;
         output.line("")?;
