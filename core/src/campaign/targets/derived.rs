@@ -64,8 +64,7 @@ pub fn writers(input: &Input) {
         Claims { comments: vec![hostile.clone()], load: Load::Failure(hostile.clone()), ..Claims::default() },
     ];
     for claims in &claims {
-        for selftest in [repro::selftest_asm(program, claims), repro::selftest_array(program, claims)] {
-            let c = selftest.text;
+        for c in [repro::selftest_asm(program, claims).text, repro::selftest_array(program, claims).text] {
             let odd = c.chars().find(|c| !matches!(c, ' '..='~' | '\n' | '\t'));
             assert_eq!(odd, None, "C is plain text\n{c}");
             assert!(c.len() <= BYTES_FIXED + BYTES_PER_BYTE * size, "{} bytes of C for {size} of JSON", c.len());
