@@ -198,7 +198,7 @@ mod tests {
         for entry in known.all().iter().filter(|entry| entry.fact.is_some()) {
             for file in crate::campaign::cases::files(&folder.join(&entry.name)).expect("the entry's folder") {
                 let source = std::fs::read_to_string(&file).expect("a case");
-                let program = crate::program::text::parse(&source).expect("a program").program;
+                let program = crate::campaign::cases::read(&file, &source).expect("a case").file.program;
                 for version in &entry.rules {
                     let rules = Rules::of(version.parse().expect("a version"));
                     let findings = examiner.examine(&program, &rules).findings;
