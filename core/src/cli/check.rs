@@ -68,7 +68,11 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             output.json(&json!({ "program": program_json(task, &answer) }))?;
             return findings.iter().try_for_each(|finding| output.json(&json::finding(task, finding)));
         }
-        if every || !findings.is_empty() { show(task, &answer, &args.common.rules.rules(task.version), output) } else { Ok(()) }
+        if every || !findings.is_empty() {
+            show(task, &answer, &args.common.rules.rules(task.version), output)
+        } else {
+            Ok(())
+        }
     })?;
     let seconds = start.elapsed().as_secs_f64();
     if args.common.json {
