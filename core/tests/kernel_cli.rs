@@ -56,7 +56,10 @@ fn parity(kernels: &[(&str, Answer)], args: &[&str]) -> (i32, String) {
 }
 
 /// Changes of an answer, each of another aspect.
-fn changes() -> Vec<(&'static str, fn(&mut Answer))> {
+/// What is compared, and an answer changed in it.
+type Change = (&'static str, fn(&mut Answer));
+
+fn changes() -> Vec<Change> {
     vec![
         ("verdict", |answer| answer.verdict = Verdict::Reject),
         ("sites", |answer| answer.xlated.push(loopdiff::isa::Insn::new(0x85, 0, 0, 0, 181))),

@@ -524,10 +524,14 @@ fn a_kernel_says_the_same_of_the_case_and_of_the_object() {
         cases.push(case);
     }
     let ask = Ask::default();
-    let (left, right) =
-        (pool.answer(0, &cases, &ask).expect("answers"), pool.answer(0, &objects, &ask).expect("answers"));
+    let answers = |programs: &[Program]| pool.answer(0, programs, &ask).expect("answers");
+    let (left, right, again) = (answers(&cases), answers(&objects), answers(&cases));
+    // Clocks and random numbers give the case itself another result each time.
+    let steady = |n: &usize| told(&left[*n]) == told(&again[*n]);
+    let compared: Vec<usize> = (0..cases.len()).filter(steady).collect();
+    assert!(compared.len() * 10 > cases.len() * 8, "only {} of {} are steady", compared.len(), cases.len());
     assert!(left.iter().filter(|a| a.verdict.name() == "accept").count() > 10, "nothing is accepted");
-    for ((case, left), right) in cases.iter().zip(&left).zip(&right) {
-        assert_eq!(told(left), told(right), "{}", case.name);
+    for n in compared {
+        assert_eq!(told(&left[n]), told(&right[n]), "{}", cases[n].name);
     }
 }

@@ -296,7 +296,7 @@ fn checks_that_do_nothing_are_errors() {
     for name in ["range", "parity", "Verify", "all", ""] {
         let source = UNSOUND.replace(";;! rules", &format!(";;! checks = [\"run\", \"{name}\"]\n;;! rules"));
         let error = cases::read(Path::new("case.bpf"), &source).expect_err("no such check").to_string();
-        let place = format!("case.bpf:2:20: no check is called `{name}`");
+        let place = format!("case.bpf:2:22: no check is called `{name}`");
         assert!(error.starts_with(&place) && error.contains("hint: verify, inline, run"), "{error}");
     }
     let known = Known::built_in().expect("the list");

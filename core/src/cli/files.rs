@@ -85,6 +85,6 @@ mod tests {
         let found = files(folder.path(), &mut output);
         let names: Vec<_> =
             found.iter().map(|p| p.strip_prefix(folder.path()).expect("below").display().to_string()).collect();
-        assert_eq!(names, ["b.bpf", "c/x.json", "c/d/y.o", "out/z.bpf", "c/gone.bpf"]);
+        assert_eq!(names, ["b.bpf", "c/d/y.o", "c/x.json", "out/z.bpf", "c/gone.bpf"]);
     }
 }

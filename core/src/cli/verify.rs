@@ -121,7 +121,7 @@ pub fn describe(program: &Program, status: &Status, output: &mut Output) -> Resu
 fn describe_rejection(program: &Program, rejection: &Rejection, output: &mut Output) -> Result<(), Failure> {
     let word = output.paint(Tone::Bad, "rejected");
     let place = rejection.at.map(|at| format!(" at instruction {at}")).unwrap_or_default();
-    output.line(format_args!("  {word}{place}, errno {}: {}", rejection.errno.0, shown(&rejection.reason())))?;
+    output.line(format_args!("  {word}{place}, errno {}: {}", rejection.errno.0, shown(rejection.reason())))?;
     let Some(at) = rejection.at else { return Ok(()) };
     let names = crate::program::ProgramNames::new(program);
     let listing = crate::isa::listing(&program.insns, &names);

@@ -98,6 +98,9 @@ impl Maps {
             if *form == MapForm::Variable {
                 continue;
             }
+            if map.max_entries == 0 {
+                left_out.push(format!("Map {name} has no entries; a loader gives it some before the load."));
+            }
             let filled = map.init.iter().flatten().any(|byte| *byte != 0);
             if filled {
                 left_out.push(format!("Map {name} holds values before the run; here it starts as zeros."));

@@ -83,7 +83,7 @@ pub fn late_fixups(rewritten: &Rewritten, rules: &Rules) -> Result<Late, LateErr
     let walked = (0..program.insns.len() as u32).try_for_each(|n| pass.instruction(InsnIdx(n)));
     let Pass { patches, may_goto, mut wild, .. } = pass;
     // A jump that is too long comes before whatever ended the pass.
-    let too_long = |(at, _)| LateError::JumpTooLong(InsnIdx((at as usize - prologue) as u32));
+    let too_long = |(at, _): (usize, _)| LateError::JumpTooLong(InsnIdx((at - prologue) as u32));
     let mut text = patches.commit().map_err(too_long)?;
     walked?;
     start_may_goto(&mut text, &mut wild, &may_goto, rules.rewrite.may_goto)?;

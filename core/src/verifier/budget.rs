@@ -26,6 +26,11 @@ impl Budget {
         format!("a walk of more than {} instructions", self.insns)
     }
 
+    /// What is said of a walk that compares more.
+    pub(super) fn comparisons_spent() -> String {
+        format!("a walk that compares more than {COMPARISONS_MAX} states")
+    }
+
     /// What is said of a walk that keeps more.
     pub(super) fn bytes_spent(&self) -> String {
         match self.bytes >> 20 {
@@ -35,6 +40,9 @@ impl Budget {
     }
 }
 
+/// Comparisons of states in a walk, which bound its time where each arrival meets all that came before. A walk of a million
+/// instructions under any kernel's own rules needs a fraction of them; mixtures of facts may take the square of their length.
+const COMPARISONS_MAX: u64 = 1 << 26;
 /// Instructions between two looks at the budget.
 const LOOK_EVERY: u32 = 256;
 /// Instructions after which memory is measured again, also where hardly more states are kept.
@@ -51,17 +59,28 @@ pub(super) struct Meter {
     next: u32,
     states: usize,
     insns: u32,
+    comparisons: u64,
 }
 
 impl Meter {
     /// Nothing measured yet.
     pub fn new(budget: Budget) -> Meter {
-        Meter { budget, next: LOOK_EVERY.min(budget.insns.saturating_add(1)), states: 0, insns: 0 }
+        Meter { budget, next: LOOK_EVERY.min(budget.insns.saturating_add(1)), states: 0, insns: 0, comparisons: 0 }
     }
 
     /// The budget.
     pub fn budget(&self) -> Budget {
         self.budget
+    }
+
+    /// Counts a comparison of states.
+    pub fn compares(&mut self) {
+        self.comparisons += 1;
+    }
+
+    /// Whether more states were compared than in any walk that ends in time.
+    pub fn has_compared_too_many(&self) -> bool {
+        self.comparisons > COMPARISONS_MAX
     }
 
     /// Whether the walk has come to where it looks.

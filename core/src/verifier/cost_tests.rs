@@ -20,7 +20,12 @@ main:
     r3 += -8
     r4 = 0
     call bpf_for_each_map_elem
+    r1 = *(u64 *)(r10 - 8)
     r0 = 1
+    if r1 > 1 goto many
+    exit
+many:
+    r0 = 2
     exit
 cb:
     r1 = *(u64 *)(r4 + 0)

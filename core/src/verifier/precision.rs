@@ -138,8 +138,7 @@ pub(super) fn mark_chain(
 ) -> Result<bool, Stop> {
     let mut changed = false;
     let mut at = Some(start.insn);
-    let mut subseq = None;
-    let mut skip_first = true;
+    let mut way = Way { subseq: None, skip_first: true };
     let mut node: Option<u32> = None;
     if wanted.is_empty() {
         return Ok(false);
@@ -150,14 +149,14 @@ pub(super) fn mark_chain(
             Some(n) => &checkpoints[n as usize].state,
         };
         if let Some(log) = &mut log {
-            log_segment(log, trail, &wanted, at, here.first_insn, subseq);
+            log_segment(log, trail, &wanted, at, here.first_insn, way.subseq);
         }
         let Some(last) = at else {
             return at_entry(node, checkpoints, &mut wanted).map(|c| c || changed);
         };
         // What is remembered of the way back holds for the path's own segment: the checkpoints before it are marked then.
         let walked = walked.take();
-        match segment(trail, here, last, &mut subseq, &mut skip_first, &mut wanted, walked, &mut log)? {
+        match segment(trail, here, last, &mut way, &mut wanted, walked, &mut log)? {
             Segment::Found => return Ok(changed),
             Segment::GiveUp => {
                 let from = match trail.rules.walk.backtracking {
@@ -180,7 +179,7 @@ pub(super) fn mark_chain(
         if outcome.gave_up {
             return Ok(true);
         }
-        subseq = Some(first);
+        way.subseq = Some(first);
         at = checkpoints[parent as usize].state.last_insn;
         node = Some(parent);
     }
@@ -199,13 +198,20 @@ enum Segment {
     GiveUp,
 }
 
+/// How far the way back has come, from one segment to the next.
+struct Way {
+    /// The instruction that was walked after the one that is looked at.
+    subseq: Option<InsnIdx>,
+    /// The next instruction asked for precision itself.
+    skip_first: bool,
+}
+
 /// Follows one state's instructions, from `last` to its first one.
 fn segment(
     trail: &Trail<'_>,
     state: &State,
     last: InsnIdx,
-    subseq: &mut Option<InsnIdx>,
-    skip_first: &mut bool,
+    way: &mut Way,
     wanted: &mut Wanted,
     mut walked: Option<&mut Walked>,
     log: &mut Option<&mut Log<'_>>,
@@ -216,8 +222,8 @@ fn segment(
     loop {
         steps += 1;
         crate::work::count(1);
-        if *skip_first {
-            *skip_first = false;
+        if way.skip_first {
+            way.skip_first = false;
         } else {
             let entry = trail.histories.entry(history).filter(|e| e.insn == at);
             if let (Some(log), Some(Some(_))) = (&mut *log, trail.ops.get(at.at())) {
@@ -225,7 +231,7 @@ fn segment(
             }
             let step = match trail.rules.walk.backtracking {
                 Backtracking::SingleFrame => back_single_frame(trail, at, entry, wanted)?,
-                Backtracking::AllFrames => back_all_frames(trail, at, *subseq, entry, wanted)?,
+                Backtracking::AllFrames => back_all_frames(trail, at, way.subseq, entry, wanted)?,
             };
             if let Step::GiveUp = step {
                 return Ok(Segment::GiveUp);
@@ -234,7 +240,7 @@ fn segment(
         if wanted.is_empty() {
             return Ok(Segment::Found);
         }
-        *subseq = Some(at);
+        way.subseq = Some(at);
         if let Some(walked) = walked.as_deref_mut()
             && steps > WAYPOINT_STEPS
             && is_waypoint(trail, at, history)

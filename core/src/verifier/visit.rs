@@ -150,6 +150,7 @@ impl Walker<'_> {
             if self.checkpoints[old as usize].state.insn != at {
                 continue;
             }
+            self.meter.compares();
             match self.compare(old, forced, &mut add)? {
                 Outcome::Hit { in_loop } => {
                     self.hit(old, in_loop)?;

@@ -192,7 +192,7 @@ pub(super) struct Walker<'a> {
     pub subprogs: Vec<SubprogFacts>,
     pub id_gen: u32,
     pub insns_processed: u32,
-    meter: Meter,
+    pub(super) meter: Meter,
     pub jumps_processed: u32,
     /// Whether the current instruction has an entry in the path's history, the newest one.
     pub in_history: bool,
@@ -356,6 +356,9 @@ impl<'a> Walker<'a> {
         let budget = self.meter.budget();
         if self.insns_processed > budget.insns {
             return Err(Stop::Spent(budget.insns_spent()));
+        }
+        if self.meter.has_compared_too_many() {
+            return Err(Stop::Spent(Budget::comparisons_spent()));
         }
         let states = self.checkpoints.len() + self.pending.len() + self.visits.back_edges();
         if self.meter.look(self.insns_processed, states) && self.bytes() > budget.bytes {

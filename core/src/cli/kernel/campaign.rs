@@ -228,9 +228,12 @@ impl Worker for KernelWorker<'_> {
     }
 }
 
+/// Cases with their numbers.
+type Numbered = Vec<(u64, Case)>;
+
 impl KernelWorker<'_> {
     /// The cases that guests are asked about, with their numbers; the counts of all; and what they have shown that is new.
-    fn cases(&mut self, first: u64, count: u64) -> Result<(Vec<(u64, Case)>, Counts, BTreeSet<String>), CampaignError> {
+    fn cases(&mut self, first: u64, count: u64) -> Result<(Numbered, Counts, BTreeSet<String>), CampaignError> {
         let mut counts = Counts::new(self.kernels.columns.len());
         let (mut chosen, mut shown) = (Vec::new(), BTreeSet::new());
         let numbers: Vec<u64> = (first..first.saturating_add(count)).collect();

@@ -109,10 +109,6 @@ pub fn parse(source: &str) -> Result<TestFile, InputError> {
     let header = header.parse()?;
     let maps = header.maps()?;
     let body = body::read(body.into_iter(), &maps)?;
-    if body.insns.is_empty() {
-        let error = InputError::new("no instructions").at_line(source.lines().count().max(1) as u32);
-        return Err(error.hint("a program has at least one, such as `exit`"));
-    }
     let mut program = Program { insns: body.insns, maps, ..Program::default() };
     header.complete(&mut program, &body.labels)?;
     let rules = header.rules()?;
@@ -125,5 +121,10 @@ pub fn parse(source: &str) -> Result<TestFile, InputError> {
         }
     }
     let expect = Expectations::new(expect)?;
-    Ok(TestFile { program, rules, checks: header.checks()?, expect })
+    let checks = header.checks()?;
+    if program.insns.is_empty() {
+        let error = InputError::new("no instructions").at_line(source.lines().count().max(1) as u32);
+        return Err(error.hint("a program has at least one, such as `exit`"));
+    }
+    Ok(TestFile { program, rules, checks, expect })
 }

@@ -24,7 +24,7 @@ fn insns() -> impl Strategy<Value = Vec<Insn>> {
         2 => any::<[u8; 8]>().prop_map(|bytes| vec![Insn::from_bytes(bytes)]),
         3 => (any::<u8>(), 0..11u8, any::<i32>()).prop_map(|(code, dst, imm)| vec![Insn::new(code, dst, 0, 0, imm)]),
     ];
-    prop::collection::vec(one, 0..24).prop_map(|parts| parts.concat())
+    prop::collection::vec(one, 1..24).prop_map(|parts| parts.concat())
 }
 
 fn name() -> impl Strategy<Value = String> {
