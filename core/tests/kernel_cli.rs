@@ -55,10 +55,10 @@ fn parity(kernels: &[(&str, Answer)], args: &[&str]) -> (i32, String) {
     run(loopdiff(&["kernel", "parity", "--recorded"]).arg(folder.path()).args(args))
 }
 
-/// Changes of an answer, each of another aspect.
-/// What is compared, and an answer changed in it.
+/// What is compared, and a change of an answer in it.
 type Change = (&'static str, fn(&mut Answer));
 
+/// A change in each aspect.
 fn changes() -> Vec<Change> {
     vec![
         ("verdict", |answer| answer.verdict = Verdict::Reject),

@@ -98,6 +98,7 @@ none:
 
 /// Names that C or the assembler reads otherwise, each as that of a global function, of a static one and of a map.
 const NAMES: &[&str] = &[
+    "license",
     "s",
     "exit",
     "u8",
@@ -129,6 +130,23 @@ const NAMES: &[&str] = &[
     "func_1",
     "l6_0",
 ];
+
+/// Program types, and the section that says each.
+const SECTIONS: &[(&str, &str)] = &[
+    ("xdp", "xdp"),
+    ("sched_cls", "tc"),
+    ("socket_filter", "socket"),
+    ("lwt_out", "lwt_out"),
+    ("raw_tracepoint", "raw_tp"),
+    ("sk_lookup", "sk_lookup"),
+];
+
+/// A program that is called as its section.
+fn called_as_its_section(prog_type: &str, section: &str) -> String {
+    format!(
+        ";;! prog_type = \"{prog_type}\"\n;;! funcs = [{{ insn = 0, name = \"{section}\", linkage = \"global\", args = 1 }}]\nr0 = 1\nexit\n"
+    )
+}
 
 fn named(name: &str) -> String {
     format!(
@@ -187,6 +205,7 @@ fn sample() -> Vec<Program> {
     }
     programs.extend((0..120).map(|number| make(21, number).program));
     let written = BY_HAND.iter().map(|source| (*source).to_owned()).chain(NAMES.iter().map(|name| named(name)));
+    let written = written.chain(SECTIONS.iter().map(|(prog_type, section)| called_as_its_section(prog_type, section)));
     programs.extend(written.map(|source| text::parse(&source).unwrap_or_else(|e| panic!("{e}\n{source}")).program));
     for program in &mut programs {
         if program.inputs.is_empty() {

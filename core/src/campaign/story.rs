@@ -57,7 +57,7 @@ fn identity(signature: &str, rules: &Rules, origin: &Origin) -> Vec<(&'static st
     vec![
         ("signature", signature.to_owned()),
         ("rules", RuleSet::of(rules).to_string()),
-        ("kernels", format!("Linux {}, as modelled; real ones have not been asked", rules.version)),
+        ("kernels", format!("Linux {}, as modelled; not tried on a real kernel", rules.version)),
         ("case", case),
         ("found with", format!("loopdiff {RELEASE}")),
     ]
@@ -82,7 +82,7 @@ fn commands(rules: &Rules, origin: &Origin) -> Vec<(String, String)> {
     let version = rules.version;
     let real = if rules.changed().is_empty() { "" } else { ", which does not have the facts that were set" };
     commands.push((
-        format!("The program on a real kernel{real}: as it is, and both forms of it."),
+        format!("The program on a real kernel{real}: as it is; then with its loops inlined, and with the helper kept."),
         format!(
             "loopdiff kernel run case.json --kernel {version}\nloopdiff kernel confirm case.json --kernel {version}"
         ),

@@ -84,6 +84,9 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let name = args.name.as_deref().unwrap_or_default();
         return Err(Failure::Usage(format!("no program is called \"{}\"", shown(name))));
     }
+    if programs.is_empty() {
+        return Err(Failure::Usage("nothing to convert: every program is left out as unsupported".to_owned()));
+    }
     let parts = convert(&programs, args)?;
     for part in &parts {
         part.left_out.iter().for_each(|what| note(format_args!("{}: not as the original: {what}", shown(&part.name))));

@@ -348,7 +348,7 @@ impl fmt::Display for TrapKind {
             TrapKind::UninitRegister(reg) => write!(f, "{reg} was read and has no value"),
             TrapKind::UninitStack { off, size } => write!(f, "{size} bytes at fp{off:+} were read and never written"),
             TrapKind::NullPointer(addr) => write!(f, "address {addr:#x} was used"),
-            TrapKind::WildPointer(addr) => write!(f, "address {addr:#x} is nothing's"),
+            TrapKind::WildPointer(addr) => write!(f, "address {addr:#x} is not mapped"),
             TrapKind::DeadFrame(addr) => write!(f, "address {addr:#x} was in a frame that is gone"),
             TrapKind::OutOfBounds { region, off, size } => {
                 write!(f, "{size} bytes at {off} of {region} are outside of it")

@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
 /// A selftest in C with inline assembly.
 pub fn selftest_asm(program: &Program, claims: &Claims) -> Selftest {
     let source = Source::of(program);
-    let mut identifiers = Identifiers::default();
+    let mut identifiers = Identifiers::beside_sections(&[section(program).0, "license"]);
     let names = Names { funcs: func_names(&source, &mut identifiers), maps: Maps::new(&source, &mut identifiers) };
     let mut left_out = Vec::new();
     let bodies: Vec<Body> = (0..source.layout.len())

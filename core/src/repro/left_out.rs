@@ -46,15 +46,17 @@ fn order(source: &Source<'_>, names: &Names, left_out: &mut Vec<String>) {
 fn load(source: &Source<'_>, left_out: &mut Vec<String>) {
     let program = source.program;
     let type_and_attach = format!("program type {}, attach type {}", program.prog_type, program.expected_attach_type);
+    let named = program.prog_flags & !tagged_flags(program);
     match section(program).1 {
         Said::All => {}
-        Said::Type => left_out.push(format!("No section says {type_and_attach}, flags {:#x}.", program.prog_flags)),
+        Said::Type => left_out.push(format!("No section says {type_and_attach} and flags {named:#x} together.")),
         Said::Nothing => left_out.push(format!("No section says {type_and_attach}: set it before the load.")),
     }
     let tagged = tagged_flags(program);
     if tagged != 0 {
         left_out.push(format!(
-            "The load has the flags {tagged:#x}, which the kernel's test runner sets and a plain loader not."
+            "The load has the flags {tagged:#x}: the kernel's test runner sets them by the tag, a plain loader does not, and \
+             the verifier may answer otherwise without them."
         ));
     }
 }

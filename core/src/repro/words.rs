@@ -111,6 +111,11 @@ pub(super) struct Identifiers {
 }
 
 impl Identifiers {
+    /// None given yet. A section has a symbol of its name, which no function or map can have too.
+    pub fn beside_sections(sections: &[&str]) -> Identifiers {
+        Identifiers { given: sections.iter().map(|name| (*name).to_owned()).collect(), ..Identifiers::default() }
+    }
+
     /// An identifier as close to the wanted one as there is.
     pub fn give(&mut self, wanted: &str, otherwise: &str) -> String {
         let base = if is_identifier(wanted) && !is_taken(wanted) { wanted } else { otherwise };
