@@ -3,25 +3,27 @@
 use super::store::Kept;
 use super::work::findings_caught;
 use crate::kernel::{Difference, Fact, KernelVersion, Rules};
-use crate::oracle::Examiner;
+use crate::oracle::{Examiner, Status};
 use crate::program::Program;
+use crate::verifier::Errno;
 use std::convert::Infallible;
 
-/// The facts that take a finding under some rules away, each set by itself; `is_gone` says whether it is gone under other rules.
+/// The facts that take a finding under some rules away, each set by itself; `is_gone` says whether it is gone under other rules,
+/// and whether a rejection of the program counts for that.
 ///
 /// Facts that were changed are set back first; where none of them does it, facts are set to what they are in later kernels, then
 /// to what they are in earlier ones. The first of the three that does it is the answer: a later kernel says how a fault was fixed,
-/// an earlier one when it came.
+/// an earlier one when it came. An earlier value that rejects the program says nothing: it may reject next to everything.
 ///
 /// # Errors
 ///
 /// What `is_gone` fails with.
-pub fn of<E>(rules: &Rules, mut is_gone: impl FnMut(&Rules) -> Result<bool, E>) -> Result<Vec<Fact>, E> {
-    for candidates in candidates(rules) {
+pub fn of<E>(rules: &Rules, mut is_gone: impl FnMut(&Rules, bool) -> Result<bool, E>) -> Result<Vec<Fact>, E> {
+    for (candidates, rejection_counts) in candidates(rules).into_iter().zip([true, true, false]) {
         let mut found = Vec::new();
         for fact in candidates {
             let mut other = rules.clone();
-            if other.set(&fact.name, &fact.value).is_ok() && is_gone(&other)? {
+            if other.set(&fact.name, &fact.value).is_ok() && is_gone(&other, rejection_counts)? {
                 found.push(fact);
             }
         }
@@ -56,11 +58,16 @@ fn candidates(rules: &Rules) -> [Vec<Fact>; 3] {
     [values(own).collect(), of_all(later), of_all(earlier)]
 }
 
-/// [`of`], for a finding of the model. A panic of ours is never what takes one away.
+/// [`of`], for a finding of the model. Neither a panic of ours takes one away, nor a verifier that contradicts itself.
 pub(super) fn in_model(program: &Program, signature: &str, rules: &Rules, examiner: &mut Examiner) -> Vec<Fact> {
-    let is_gone = |other: &Rules| {
+    let is_gone = |other: &Rules, rejection_counts: bool| {
         let (report, findings) = findings_caught(examiner, program, other);
-        Ok::<bool, Infallible>(report.is_some() && findings.iter().all(|f| f.signature != signature))
+        let answers = match report.map(|report| report.status) {
+            Some(Status::Accepted { .. }) => true,
+            Some(Status::Rejected(rejection)) => rejection_counts && rejection.errno != Errno::EFAULT,
+            Some(Status::Unsupported(_)) | None => false,
+        };
+        Ok::<bool, Infallible>(answers && findings.iter().all(|f| f.signature != signature))
     };
     of(rules, is_gone).unwrap_or_default()
 }

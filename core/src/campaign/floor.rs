@@ -42,6 +42,9 @@ impl Floors {
     /// What was not reached, a line each.
     pub fn missed(&self, stats: &Stats) -> Vec<String> {
         let mut missed = Vec::new();
+        if stats.cases == 0 && self.accepted != Some(Percent(0.0)) {
+            missed.push("no case was tried".to_owned());
+        }
         for (name, rules) in &stats.rules {
             let tally = &rules.tally;
             let (programs, accepted) = (tally.programs, tally.accepted);
@@ -91,7 +94,7 @@ impl Share {
             Some(Percent(floor)) if percent < *floor => {
                 Some(format!("{counted} {what}; at least {floor:.1} % were asked for"))
             }
-            None if is_below(*is, *all, NOTHING) => Some(format!(
+            None if *is == 0 && *all > 0 || is_below(*is, *all, NOTHING) => Some(format!(
                 "{counted} {what}: next to nothing was tried, so that finding nothing says nothing (--accepted-min 0 takes it as it is)"
             )),
             _ => None,
@@ -116,6 +119,7 @@ mod tests {
 
     fn stats(programs: u64, accepted: u64, inlined: u64, compared: u64) -> Stats {
         let mut stats = Stats::default();
+        stats.cases = programs;
         let rules = stats.rules.entry("7.3".to_owned()).or_default();
         (rules.tally.programs, rules.tally.accepted, rules.with_inlined) = (programs, accepted, inlined);
         rules.tally.compared = compared;
@@ -138,11 +142,13 @@ mod tests {
         assert_eq!(missed(&stats(185_775, 71, 50, 100)), 1);
         assert_eq!(missed(&stats(3000, 2200, 0, 0)), 1, "nothing inlined");
         assert_eq!(missed(&stats(3000, 2200, 1600, 3)), 1, "nothing compared");
-        for (count, accepted) in [(0, 0), (1, 0), (8, 0), (20, 1), (50, 8), (3000, 700)] {
-            let inlined = accepted / 2;
+        for (count, accepted) in [(1, 1), (20, 2), (50, 8), (3000, 700)] {
+            let inlined = accepted / 2 + accepted % 2;
             assert_eq!(missed(&stats(count, accepted, inlined, inlined)), 0, "{accepted} of {count}");
         }
-        assert_eq!(missed(&stats(30, 0, 0, 0)), 1, "none of 30");
+        for count in [0, 1, 30] {
+            assert_eq!(missed(&stats(count, 0, 0, 0)), 1, "none of {count}");
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl<'a> Campaign<'a> {
     fn keep(&self, found: &Found, column: String, stop: &AtomicBool) -> Result<Option<Kept>, CampaignError> {
         let name = Folder::name_of(&found.signature, &column);
         let is_same = |k: &Kept| k.signature == found.signature && k.column == column;
-        if let Some(kept) = self.folder.and_then(|folder| folder.kept(&name)).filter(is_same) {
+        if let Some(kept) = self.folder.and_then(|folder| folder.kept(&self.state.campaign, &name)).filter(is_same) {
             return Ok(Some(kept));
         }
         let Some(program) = self.smaller(found, stop)? else { return Ok(None) };

@@ -203,11 +203,11 @@ impl Folder {
         format!("{}-{hash:016x}", name.trim_matches(['-', '.']))
     }
 
-    /// The finding that a folder of that name holds, whole.
-    pub(super) fn kept(&self, name: &str) -> Option<Kept> {
+    /// The finding of a campaign that a folder of that name holds, whole.
+    pub(super) fn kept(&self, campaign: &Identity, name: &str) -> Option<Kept> {
         let bytes = fs::read(self.path.join(FINDINGS).join(name).join(FINDING)).ok()?;
         let file: FindingFile = serde_json::from_slice(&bytes).ok()?;
-        (file.schema == FINDING_SCHEMA).then_some(file.finding)
+        (file.schema == FINDING_SCHEMA && file.campaign == *campaign).then_some(file.finding)
     }
 
     /// Keeps a finding with its files, at once.

@@ -10,10 +10,11 @@ use crate::campaign::{
     case_options,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// Arguments of `fuzz`.
@@ -80,6 +81,21 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     campaign(args, &model, &known, |_, _| Ok(()), output)
 }
 
+/// A flag that an interrupt, a termination or a hang-up sets; a hang-up that is ignored, as under `nohup`, stays ignored. Where
+/// a handler cannot be set the signal ends the process, and the folder is whole all the same.
+fn stop_on_signals() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let is_ignored = ignored.is_some_and(|mask| mask >> (signal - 1) & 1 != 0);
+        if signal != SIGHUP || !is_ignored {
+            let _ = signal_hook::flag::register(signal, Arc::clone(&stop));
+        }
+    }
+    stop
+}
+
 /// Runs a campaign on a target, and reports; `more` adds what only this target has to say.
 fn campaign(
     args: &Args,
@@ -90,11 +106,7 @@ fn campaign(
 ) -> Result<Exit, Failure> {
     /// A guest is asked about each candidate, which takes a hundred times as long as asking the model.
     const ATTEMPTS: [u32; 2] = [4_000, 400];
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    // Interrupt, termination and hang-up. A second handler cannot be set; then they end the process, and the folder is whole all
-    // the same.
-    let _ = ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed));
+    let stop = stop_on_signals();
     let config = Config {
         seed: args.seed,
         limit: Limit {
@@ -180,14 +192,14 @@ impl Progress {
         let (cases, seconds) = summary.this_start;
         let programs = total.programs.max(1);
         let text = format!(
-            "{} cases, {:.0}/s, {:.0} % accepted, {} loops inlined, {} compared, findings: {}, known: {}",
+            "{} cases, {:.0}/s, findings: {}, known: {}, {:.0} % accepted, {} loops inlined, {} compared",
             summary.stats.cases,
             cases as f64 / seconds.max(0.001),
+            summary.kept.len(),
+            total.known,
             fuzz_report::percent(total.accepted, programs),
             total.inlined,
-            total.compared,
-            summary.kept.len(),
-            total.known
+            total.compared
         );
         match &self.bar {
             Some(bar) => {

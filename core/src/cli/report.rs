@@ -15,6 +15,9 @@ pub struct Args {
 }
 
 pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if !args.folder.is_dir() {
+        return Err(Failure::Usage(format!("{}: no folder of a campaign", args.folder.display())));
+    }
     let summary = Folder::read_summary(&args.folder).map_err(super::fuzz::store)?;
     let Some((identity, summary)) = summary else {
         return Err(Failure::Usage(format!("{}: no campaign was kept in this folder", args.folder.display())));

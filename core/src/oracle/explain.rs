@@ -188,6 +188,7 @@ impl Answer {
                 let ends: Vec<String> = self.results.iter().map(|outcome| end(&outcome.end)).collect();
                 ends.join(", ")
             }
+            Aspect::Count if self.spent => String::new(),
             Aspect::Count => format!("{} instructions walked", self.count),
         }
     }

@@ -4,7 +4,7 @@
 //! (`campaign::Campaign`) does the rest, as it does for the model alone.
 
 use super::columns::{self, Column};
-use super::comparison::{CHUNK, Compared, Comparison, compare};
+use super::comparison::{Compared, Comparison, compare};
 use super::guests::Guests;
 use super::reduce::signatures;
 use super::report;
@@ -108,8 +108,9 @@ impl Target for Kernels<'_> {
         1
     }
 
+    /// A signal waits for the block in hand, and a start that was killed does it again: small, also where guests are slow.
     fn block_len(&self) -> u64 {
-        CHUNK as u64
+        128
     }
 
     fn worker<'a>(&'a self, seed: u64, shown: &BTreeSet<String>) -> Box<dyn Worker + 'a> {
@@ -132,7 +133,7 @@ impl Target for Kernels<'_> {
             program.inputs.clear();
         }
         let answer = self.pool.answer(found.column, std::slice::from_ref(&program), &Ask::default())?;
-        let facts = cause_of(rules, |other| {
+        let facts = cause_of(rules, |other, _| {
             let column = self.columns.get(found.column).cloned().map(|c| Column { rules: Some(other.clone()), ..c });
             let columns = Vec::from_iter(column);
             Ok::<bool, CampaignError>(
@@ -172,7 +173,17 @@ impl Target for Kernels<'_> {
             commands: vec![
                 (
                     "The difference: the model against kernels, and kernels against each other.".to_owned(),
-                    format!("loopdiff kernel parity case.json {kernels}{set}"),
+                    format!("loopdiff kernel parity case.json {kernels}{set} --fail-on model,kernels"),
+                ),
+                (
+                    "The case before it was made smaller, and the campaign up to it.".to_owned(),
+                    format!(
+                        "loopdiff kernel parity s{seed}n{number} {kernels}{set} --fail-on model,kernels\n\
+                         loopdiff fuzz {kernels}{set} --seed {seed} --count {count} --strict",
+                        seed = campaign.seed,
+                        number = kept.number,
+                        count = kept.number.saturating_add(1),
+                    ),
                 ),
                 ("What the kernels say.".to_owned(), format!("loopdiff kernel run case.json {kernels}")),
             ],
