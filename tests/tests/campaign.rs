@@ -116,7 +116,10 @@ fn normal_campaigns_of_any_rules_and_length_are_not_blind() {
             for seed in 0..6 {
                 let summary = run(&config(seed, count, 1), &model(&[version]), None);
                 let missed = Floors::default().missed(&summary.stats);
-                assert!(missed.is_empty(), "{version}, {count} cases of seed {seed}: {missed:?}");
+                // A few cases may by chance all be rejected, or hold no inlined loop: then nothing was compared.
+                let compared = summary.stats.rules.values().all(|rules| rules.tally.compared > 0);
+                assert_eq!(missed.is_empty(), compared, "{version}, {count} cases of seed {seed}: {missed:?}");
+                assert!(compared || count < 30, "{version}, {count} cases of seed {seed}: nothing was compared");
             }
         }
         let mut blind = model(&[version]);
