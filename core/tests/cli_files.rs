@@ -69,6 +69,28 @@ fn a_file_that_cannot_be_read_leaves_the_others_their_answers() {
     assert_eq!((exit, out.lines().count()), (2, 2), "{out}");
 }
 
+/// A line of JSON lines that cannot be read is one program, and what could not be read is counted.
+#[test]
+fn a_bad_line_leaves_the_other_lines_their_answers() {
+    let line = |name: &str| {
+        format!(r#"{{"name": "{name}", "prog_type": "xdp", "insns": ["b700000000000000", "9500000000000000"]}}"#)
+    };
+    let text = format!("{}\n{{\"nam\": 1}}\n\n{}\nnot JSON\n{}\n", line("a"), line("c"), line("z"));
+    let folder = Folder::new(&[("many.jsonl", &text), ("b.bpf", "nonsense")]);
+    // Commands that show the name of a program, not that of its file.
+    for (args, shown) in READERS.into_iter().filter(|(_, shown)| shown.contains("name")) {
+        let (exit, out, err) = folder.said(&[args, &["."]].concat());
+        assert_eq!(exit, 2, "{args:?}: {err}");
+        for place in ["many.jsonl:2:", "many.jsonl:5:", "b.bpf:1:"] {
+            assert!(err.contains(place), "{args:?}: {place}: {err}");
+        }
+        assert!(["a", "c", "z"].iter().all(|name| out.contains(&shown.replace("NAME", name))), "{args:?}: {out}");
+    }
+    let (_, out, _) = folder.said(&["check", "."]);
+    assert!(out.contains("3 programs: 3 accepted, 0 rejected, 0 unsupported; 3 could not be read"), "{out}");
+    assert!(folder.said(&["check", "--json", "."]).1.contains("\"unreadable\":3"));
+}
+
 #[test]
 fn what_cannot_be_read_is_graver_than_a_finding() {
     let folder = Folder::new(&[("a.bpf", DIFFERENT), ("b.bpf", "nonsense")]);

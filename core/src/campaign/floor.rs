@@ -118,8 +118,7 @@ mod tests {
     use super::*;
 
     fn stats(programs: u64, accepted: u64, inlined: u64, compared: u64) -> Stats {
-        let mut stats = Stats::default();
-        stats.cases = programs;
+        let mut stats = Stats { cases: programs, ..Stats::default() };
         let rules = stats.rules.entry("7.3".to_owned()).or_default();
         (rules.tally.programs, rules.tally.accepted, rules.with_inlined) = (programs, accepted, inlined);
         rules.tally.compared = compared;

@@ -40,6 +40,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let budget = args.common.memory.budget();
     let limits = Limits { fuel: args.fuel, layout_seed: args.seed.seed, ..Limits::default() };
     let items = items::load(&args.common.paths, output)?;
+    let unreadable = output.complaints();
     let tasks = items::tasks(&items, &args.common.rules);
     let every = args.verbose || !args.quiet && tasks.len() <= SHOWN_MAX;
     let work = |task: &Task<'_>| {
@@ -79,6 +80,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         let mut summary = summary_json(&tally, seconds, args.seed.seed);
         if let Some(fields) = summary.as_object_mut() {
             fields.insert("reasons".into(), reasons.json());
+            fields.insert("unreadable".into(), unreadable.into());
         }
         output.json(&json!({ "summary": summary }))?;
     } else {
@@ -86,7 +88,7 @@ pub fn main(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         if !every || args.verbose && tasks.len() > SHOWN_MAX {
             reasons.describe(args.verbose, output)?;
         }
-        describe_tally(&tally, items.len(), output)?;
+        describe_tally(&tally, items.len(), unreadable, output)?;
     }
     Ok(exit)
 }
@@ -138,13 +140,14 @@ pub fn summary_json(tally: &Tally, seconds: f64, seed: u64) -> Value {
     })
 }
 
-fn describe_tally(tally: &Tally, programs: usize, output: &mut Output) -> Result<(), Failure> {
+fn describe_tally(tally: &Tally, programs: usize, unreadable: usize, output: &mut Output) -> Result<(), Failure> {
     let verdicts = match tally.programs as usize {
         verdicts if verdicts == programs => String::new(),
         verdicts => format!(", {verdicts} verdicts"),
     };
+    let unreadable = if unreadable > 0 { format!("; {unreadable} could not be read") } else { String::new() };
     let line = format!(
-        "{programs} programs{verdicts}: {} accepted, {} rejected, {} unsupported",
+        "{programs} programs{verdicts}: {} accepted, {} rejected, {} unsupported{unreadable}",
         tally.accepted, tally.rejected, tally.unsupported
     );
     output.line(output.paint(Tone::Strong, line))?;

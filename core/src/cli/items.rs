@@ -9,7 +9,8 @@ use crate::campaign::{Case, Envelope, named};
 use crate::caught::{Panic, caught};
 use crate::kernel::KernelVersion;
 use crate::oracle::Finding;
-use crate::program::{COMPILE_HINT, Input, InputError, Loaded, Program, load_bytes, shown, text};
+use crate::program::json::{self, Form};
+use crate::program::{COMPILE_HINT, Format, Input, InputError, Loaded, Program, load_bytes, shown, text};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,7 +78,10 @@ pub fn load(paths: &[PathBuf], output: &mut Output) -> Result<Vec<Item>, Failure
         for file in files(path, output) {
             match load_file(&file) {
                 Ok(loaded) => items.extend(loaded),
-                Err(failure) => output.complain(&failure),
+                Err(failure) => match Format::of_path(&file) {
+                    Some(Format::Json(Form::Lines)) => items.extend(good_lines(&file, output)),
+                    _ => output.complain(&failure),
+                },
             }
         }
     }
@@ -103,8 +107,38 @@ pub fn load_file(path: &Path) -> Result<Vec<Item>, Failure> {
         rules = file.rules;
         Ok(vec![Loaded::Program(file.program)])
     })?;
+    complete(path, &mut loaded);
+    let item = |loaded| Item { path: path.to_owned(), loaded, rules: rules.clone() };
+    Ok(loaded.into_iter().map(item).collect())
+}
+
+/// The programs of JSON lines of which some cannot be read. The first of these are complained of one by one.
+fn good_lines(path: &Path, output: &mut Output) -> Vec<Item> {
+    const COMPLAINTS_MAX: usize = 20;
+    let read = read(path).and_then(|bytes| json::read_lines(&bytes).map_err(|e| Failure::Input(e.in_file(path))));
+    let (programs, wrong) = match read {
+        Ok(read) => read,
+        Err(failure) => {
+            output.complain(&failure);
+            return Vec::new();
+        }
+    };
+    let more = wrong.len().saturating_sub(COMPLAINTS_MAX);
+    for error in wrong.into_iter().take(COMPLAINTS_MAX) {
+        output.complain(&Failure::Input(error.in_file(path)));
+    }
+    if more > 0 {
+        output.complain(&Failure::Input(InputError::new(format!("{more} more lines cannot be read")).in_file(path)));
+    }
+    let mut loaded: Vec<Loaded> = programs.into_iter().map(Loaded::Program).collect();
+    complete(path, &mut loaded);
+    loaded.into_iter().map(|loaded| Item { path: path.to_owned(), loaded, rules: Vec::new() }).collect()
+}
+
+/// Gives programs the name of their file and inputs, where they come without.
+fn complete(path: &Path, loaded: &mut [Loaded]) {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    for one in &mut loaded {
+    for one in loaded {
         if let Loaded::Program(program) = one {
             if program.name.is_empty() {
                 program.name = stem.clone().into_owned();
@@ -114,8 +148,6 @@ pub fn load_file(path: &Path) -> Result<Vec<Item>, Failure> {
             }
         }
     }
-    let item = |loaded| Item { path: path.to_owned(), loaded, rules: rules.clone() };
-    Ok(loaded.into_iter().map(item).collect())
 }
 
 /// What a program is run on that comes without inputs: a context and a packet of zeros, as long as test runs take them.

@@ -16,6 +16,7 @@ pub struct Output {
     err: Sink,
     colour: bool,
     worst: Exit,
+    complaints: usize,
 }
 
 enum Sink {
@@ -89,12 +90,18 @@ impl Output {
     pub fn standard() -> Output {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let out = Sink::Out(BufWriter::new(io::stdout()));
-        Output { out, err: Sink::Err(io::stderr()), colour, worst: Exit::Fine }
+        Output { out, err: Sink::Err(io::stderr()), colour, worst: Exit::Fine, complaints: 0 }
     }
 
     /// An output of its own with the same colours, whose text is wanted before it is written.
     pub fn apart(&self) -> Output {
-        Output { out: Sink::Text(Vec::new()), err: Sink::Text(Vec::new()), colour: self.colour, worst: Exit::Fine }
+        Output {
+            out: Sink::Text(Vec::new()),
+            err: Sink::Text(Vec::new()),
+            colour: self.colour,
+            worst: Exit::Fine,
+            complaints: 0,
+        }
     }
 
     /// What was written to an output that is [`apart`](Output::apart).
@@ -154,6 +161,7 @@ impl Output {
     /// Says on standard error what could not be done; the command goes on, and ends with the failure's exit code at least.
     pub fn complain(&mut self, failure: &Failure) {
         self.mark(failure.exit());
+        self.complaints += 1;
         if matches!(failure, Failure::Said(_) | Failure::ClosedPipe) {
             return;
         }
@@ -165,6 +173,11 @@ impl Output {
     /// Has the command end with this exit code, or a graver one.
     pub fn mark(&mut self, exit: Exit) {
         self.worst = self.worst.max(exit);
+    }
+
+    /// How much was complained of.
+    pub fn complaints(&self) -> usize {
+        self.complaints
     }
 
     /// The gravest of what came up.

@@ -41,20 +41,41 @@ pub fn read(text: &[u8], form: Form) -> Result<Vec<Program>, InputError> {
             programs.push(doc.into_program());
         }
         Form::Lines => {
-            for (n, line) in text.split(|b| *b == b'\n').enumerate() {
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                let doc: Doc = serde_json::from_slice(line).map_err(|e| {
-                    let error = explain(&e, line);
-                    let message = format!("item {}: {}", programs.len() + 1, error.message);
-                    InputError { message, ..error }.at_line(n as u32 + 1)
-                })?;
-                programs.push(doc.into_program());
+            for line in lines(text) {
+                programs.push(line?);
             }
         }
     }
     Ok(programs)
+}
+
+/// Reads JSON lines, of which some may be wrong: the programs of the others, and what is wrong with each.
+///
+/// # Errors
+///
+/// When the whole text is more than is read.
+pub fn read_lines(text: &[u8]) -> Result<(Vec<Program>, Vec<InputError>), InputError> {
+    check_size(text)?;
+    let (mut programs, mut wrong) = (Vec::new(), Vec::new());
+    for line in lines(text) {
+        match line {
+            Ok(program) => programs.push(program),
+            Err(error) => wrong.push(error),
+        }
+    }
+    Ok((programs, wrong))
+}
+
+/// The program of each line that is not empty.
+fn lines(text: &[u8]) -> impl Iterator<Item = Result<Program, InputError>> + '_ {
+    let written = (1u32..).zip(text.split(|b| *b == b'\n')).filter(|(_, line)| !line.trim_ascii().is_empty());
+    written.zip(1u32..).map(|((number, line), item)| match serde_json::from_slice::<Doc>(line) {
+        Ok(doc) => Ok(doc.into_program()),
+        Err(e) => {
+            let error = explain(&e, line);
+            Err(InputError { message: format!("item {item}: {}", error.message), ..error }.at_line(number))
+        }
+    })
 }
 
 /// Objects and texts of a file: the smallest ones take a hundred times as much memory as the three bytes that they are in a file.
