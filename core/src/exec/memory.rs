@@ -124,7 +124,6 @@ pub(super) struct Memory {
     regions: Vec<Region>,
     written: [[u64; WORDS]; FRAMES],
     shapes: [StackShape; FRAMES],
-    frame_places: [u32; FRAMES],
     generation: u32,
     /// How many frames there are.
     live: usize,
@@ -142,7 +141,6 @@ impl Memory {
             regions: Vec::new(),
             written: [[0; WORDS]; FRAMES],
             shapes: [StackShape::default(); FRAMES],
-            frame_places: [0; FRAMES],
             generation: 0,
             live: 0,
             tag: 0,
@@ -159,7 +157,6 @@ impl Memory {
         self.flip = [0, !0, 0x5555_5555, 0xaaaa_aaaa][(layout_seed & 3) as usize];
         let variable = ((self.salt >> 40) as u32 ^ self.flip) & (SLOTS - 1);
         self.tag = KERNEL_HALF ^ self.flip & FIVE_LEVELS | variable;
-        self.frame_places = std::array::from_fn(|n| self.place(n as u64, 16));
         self.generation = 0;
         self.live = 0;
         self.uninit = uninit;
@@ -314,7 +311,7 @@ impl Memory {
         let frame = frame % FRAMES;
         self.generation = self.generation.wrapping_add(1) & 0xf_ffff;
         let own = u32::from(shape.own);
-        let end = self.frame_places[frame] + self.generation * FRAME_BLOCK as u32;
+        let end = self.place(frame as u64, 16) + self.generation * FRAME_BLOCK as u32;
         let start = ((frame + 1) * FRAME_BLOCK) as u32 - own;
         if let Some(words) = self.written[frame].get_mut(usize::from(shape.first_word)..) {
             words.iter_mut().for_each(|w| *w = 0);

@@ -75,6 +75,12 @@ pub(super) fn find(program: &Program, structure: &Structure, rules: &Rules) -> F
         let spills = insns.iter().filter(|i| i.code == STORE && i.dst() == FP);
         let Some(lowest) = spills.map(|i| i.off).min().filter(|off| *off < 0) else { continue };
         for (at, call) in (start.0..).map(InsnIdx).zip(insns) {
+            // Few calls stand between a spill and a fill; only for those is the helper looked up.
+            let beside =
+                |at: Option<usize>, code| at.and_then(|at| program.insns.get(at)).is_some_and(|i| i.code == code);
+            if !beside(at.at().checked_sub(1), STORE) || !beside(at.at().checked_add(1), LOAD) {
+                continue;
+            }
             let Some((expected, fast)) = around_call(*call, program, rules) else { continue };
             let pairs = pairs_around(program, structure, at, lowest, expected);
             if pairs > 0 {
