@@ -201,7 +201,8 @@ pub fn headlines(kmsg: &str) -> String {
     let begins = |line: &str, marks: &[&str]| marks.iter().any(|mark| line.starts_with(mark));
     let (mut is_state, mut has_place) = (false, false);
     let mut kept = String::new();
-    for line in kmsg.lines() {
+    // A serial line may end lines with carriage returns.
+    for line in kmsg.lines().map(|line| line.trim_end_matches('\r')) {
         if begins(line, &["------", "WARNING: ", "BUG: ", "UBSAN: ", "Kernel panic"]) {
             (is_state, has_place) = (false, false);
         }
@@ -230,6 +231,14 @@ mod tests {
         let mut answer = Answer::without_load(&Program::default(), Verdict::Accept);
         answer.runs = vec![run];
         answer
+    }
+
+    #[test]
+    fn headlines_of_headlines_are_the_same() {
+        for kmsg in ["WARNING: a\r\r\r\n", "a\r\rb\r\r", "\r\n\r\r\n", "BUG: x\r\nCPU: 0\r\nRIP: 0010:f\r\r\n"] {
+            let once = headlines(kmsg);
+            assert_eq!(headlines(&once), once, "{kmsg:?}");
+        }
     }
 
     #[test]
